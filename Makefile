@@ -1,0 +1,61 @@
+# Everything a developer or CI does, by name. `make setup` needs Python 3.11 or newer, make and git; nothing else.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# The interpreter of the GPU checks: a machine with GPUs may bring a torch of its own.
+GPU_PYTHON ?= $(BIN)/python
+PYTEST_ARGS ?=
+DEMO = digits-demo-$(shell date +%Y%m%d-%H%M%S)
+
+# One thread per process, or tests and trials fight for the cores; Ray sends no usage statistics.
+export OMP_NUM_THREADS = 1
+export RAY_USAGE_STATS_ENABLED = 0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format-check types coverage check format gpu-check clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(STAMP) ## make .venv with the exact versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1); skorch-sweeps needs Python 3.11 or newer." >&2; \
+	  echo "make: name another one, for example: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup ## run the digits sweep; results go to results/
+	@name=$(DEMO) && $(BIN)/sweeps run examples/digits/sweep.yaml --storage results --name $$name && \
+	  echo "results: results/$$name   (show them: $(BIN)/sweeps show results/$$name)"
+
+test: setup ## run the tests; PYTEST_ARGS='-m "not ray"' leaves out those that start Ray
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## ruff check
+	$(BIN)/ruff check .
+
+format-check: setup ## ruff format --check
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+coverage: setup ## the whole test run, with branch coverage of at least 90 %
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+
+check: lint format-check types coverage ## everything that CI runs
+
+format: setup ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+gpu-check: ## the tests that need a GPU; GPU_PYTHON=python3 takes the machine's own torch
+	$(GPU_PYTHON) -m pytest -m gpu $(PYTEST_ARGS)
+
+clean: ## remove .venv, caches and build products; results/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,61 @@
+"""What a population may change while it trains, and how: PBT's explore step. Pure; Ray decides who copies whom."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from search_spaces.domains import Choice, Domain
+from search_spaces.space import SearchSpace
+
+# Jaderberg et al., "Population Based Training of Neural Networks", arXiv 1711.09846.
+RESAMPLE_PROBABILITY = 0.25
+FACTORS = (0.8, 1.2)
+
+# Parts of a net that cannot change when it takes over another one's weights and momenta.
+_FIXED = ("module", "criterion", "optimizer", "max_epochs", "dataset", "callbacks", "train_split", "iterator_valid")
+
+
+def mutable_names(space: SearchSpace) -> list[str]:
+    """The parameters that a training can change without losing its weights, and that have a choice left."""
+    return [name for name, domain in space.domains.items() if domain.size != 1 and not _is_fixed(name)]
+
+
+def perturbed(
+    space: SearchSpace, names: Collection[str], params: Mapping[str, Any], rng: np.random.Generator
+) -> dict[str, Any]:
+    """A donor's config with some parameters moved.
+
+    Each is drawn anew with probability 0.25, and otherwise moved: a number by a factor of 0.8 or 1.2, a choice to a
+    neighbour. The result is always in the space.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        Where the config must stay.
+    names : collection of str
+        What may change.
+    params : mapping
+        The donor's config.
+    rng : numpy.random.Generator
+        Source of the moves.
+    """
+    moved = {name: _moved(space.domains[name], params.get(name), rng) for name in names}
+    return space.active({**params, **moved})
+
+
+def _is_fixed(name: str) -> bool:
+    part, _, option = name.partition("__")
+    return part in _FIXED and not (part == "optimizer" and option)
+
+
+def _moved(domain: Domain, value: Any, rng: np.random.Generator) -> Any:
+    if value is None or rng.random() < RESAMPLE_PROBABILITY:
+        return domain.sample(rng)
+    if isinstance(domain, Choice):
+        place = list(domain.values).index(value) + int(rng.choice([-1, 1]))
+        return domain.values[min(max(place, 0), len(domain.values) - 1)]
+    moved = type(value)(value * float(rng.choice(FACTORS)))
+    return moved if domain.contains(moved) else domain.sample(rng)

@@ -1,0 +1,121 @@
+"""FoldsTraining: one net per fold, trained epoch by epoch together, seen as one training. Draws no folds itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from skorch import NeuralNet
+
+from trainables.objective import Objective
+from trainables.scoring import Metrics
+from trainables.tensors import TensorData
+from trainables.training import BestEpoch, NetTraining
+
+
+class FoldsTraining:
+    """Cross-validation inside one trial: the same surface as `NetTraining`, its metrics the means over the folds.
+
+    Each metric ``m`` is joined by ``m_std``, its standard deviation over the folds. A fold that ends early (EarlyStopping)
+    goes on counting with its last epoch's metrics. No weights are kept as the best: the nets of the folds have seen less
+    than all rows.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A template, never changed.
+    data : TensorData
+        With one split a fold.
+    params : mapping of str to object
+        What ``net.set_params`` takes.
+    seed : int
+        Of every fold's net: folds differ by their rows alone.
+    scorers : mapping of str to str or callable
+        Further scorers, recorded as ``valid_<name>``.
+    objective : Objective
+        Decides which epoch is the best.
+    """
+
+    def __init__(
+        self,
+        net: NeuralNet,
+        data: TensorData,
+        params: Mapping[str, Any],
+        seed: int,
+        *,
+        scorers: Mapping[str, Any],
+        objective: Objective,
+    ) -> None:
+        folds = range(len(data.source.splits))
+        self.objective = objective
+        self.best = BestEpoch()
+        self.log: list[Metrics] = []
+        self._folds = [
+            NetTraining(net, data, params, seed, split=fold, scorers=scorers, objective=objective) for fold in folds
+        ]
+
+    @property
+    def net(self) -> NeuralNet:
+        """The first fold's net, which stands for all in measurements of its cost."""
+        return self._folds[0].net
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained so far, of the fold that has trained longest."""
+        return len(self.log)
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs after which the training is finished."""
+        return self._folds[0].max_epochs
+
+    @property
+    def finished(self) -> bool:
+        """Whether every fold is."""
+        return all(fold.finished for fold in self._folds)
+
+    def run_epoch(self) -> Metrics:
+        """Trains and validates one epoch of every unfinished fold; the means over all folds.
+
+        Raises
+        ------
+        RuntimeError
+            Every fold is finished.
+        """
+        if self.finished:
+            raise RuntimeError(f"all folds are finished after {self.epoch} epochs; make a new training to train again")
+        for fold in self._folds:
+            if not fold.finished:
+                fold.run_epoch()
+        metrics = _mean([fold.log[-1] for fold in self._folds], epoch=self.epoch + 1)
+        self.log.append(metrics)
+        value = metrics.get(self.objective.metric)
+        if value is not None and self.objective.is_better(value, self.best.value):
+            self.best = BestEpoch(self.epoch, value)
+        return metrics
+
+    def rows(self, n: int) -> Any:
+        """The first ``n`` validation rows of the first fold as the net's module takes them."""
+        return self._folds[0].rows(n)
+
+    def state(self) -> dict[str, Any]:
+        """The folds' states, as plain values."""
+        best = {"epoch": self.best.epoch, "value": self.best.value}
+        return {"folds": [fold.state() for fold in self._folds], "log": self.log, "best_mean": best}
+
+    def load_state(self, state: Mapping[str, Any], *, keep_options: bool = False) -> None:
+        """Goes on from `state` as `NetTraining.load_state` does; call it on a training that has run no epoch."""
+        for fold, saved in zip(self._folds, state["folds"], strict=True):
+            fold.load_state(saved, keep_options=keep_options)
+        self.log = list(state["log"])
+        self.best = BestEpoch(**state["best_mean"])
+
+
+def _mean(rows: list[Metrics], *, epoch: int) -> Metrics:
+    shared = [key for key in rows[0] if key != "epoch" and all(key in row for row in rows)]
+    columns = {key: np.array([row[key] for row in rows]) for key in shared}
+    means = {key: float(values.mean()) for key, values in columns.items()}
+    spread = {f"{key}_std": float(values.std()) for key, values in columns.items() if not key.endswith("_s")}
+    seconds = {key: float(values.sum()) for key, values in columns.items() if key.endswith("_s")}
+    return {"epoch": epoch, **means, **spread, **seconds}

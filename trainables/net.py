@@ -1,0 +1,103 @@
+"""NetTrainable: a TrialRun as a Ray Tune trainable. Each method is one step of Tune's protocol and nothing more."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from trainables.tensors import TensorData
+from trainables.trial import TrialJob, TrialRun
+
+CHECKPOINT = "training"
+"""Name of the checkpoint directory inside the one that Tune hands out."""
+
+
+class NetTrainable(tune.Trainable):
+    """Trains skorch nets, one trial after another in the same process.
+
+    Tune calls every method in the actor's process: ``setup`` once, ``step`` until the trial ends, then ``reset_config``
+    for the next trial. What fails is raised, so that Tune replaces an actor whose trial ended badly. The trial itself is
+    built in the first ``step``, because Tune survives an error there and not in a reset.
+    """
+
+    def setup(self, config: dict[str, Any], job: TrialJob) -> None:
+        """Keeps the job and fits the process into the trial's share of CPUs and GPU.
+
+        Parameters
+        ----------
+        config : dict
+            ``{"trial": int, "params": {...}}``; only read.
+        job : TrialJob
+            Shared by all trials; handed over by ``tune.with_parameters``.
+        """
+        self._config = dict(config)
+        share = _share(self.trial_resources)
+        torch.set_num_threads(max(1, int(share.get("CPU", 1))))
+        self._job = job.on_device(_claim_gpu(share.get("GPU", 0.0))) if share.get("GPU") else job
+        self._data = TensorData(self._job.data)
+        self._run: TrialRun | None = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Drops the ended trial; the tensors of the data stay. Always possible."""
+        self._end_run()
+        self._config = dict(new_config)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Trains to the next report.
+
+        Returns
+        -------
+        dict
+            The report of `TrialRun.step`; beside it, for the scheduler, ``epoch`` and the sweep's metric (a finite worst
+            value when the trial diverged), ``done``, and ``gpu``, the devices that the process may see.
+        """
+        # A run that raises is let go: what it leaves in the middle of an epoch must not be saved.
+        run, self._run = self._run, None
+        run = run or TrialRun(self._job, self._data, self._config)
+        report = run.step()
+        self._run = run
+        last = report["last"]
+        metric = self._job.objective.metric
+        value = self._job.objective.worst if report["ended"] == "diverged" else last[metric]
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return {**report, "epoch": last["epoch"], metric: value, "done": report["ended"] is not None, "gpu": gpu}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Saves for a pause or for another trial to take over (Hyperband, PBT); crashes use the trial's own."""
+        if self._run is None:
+            raise RuntimeError("Tune asked to save a trial that has not reported anything")
+        self._run.save(Path(checkpoint_dir) / CHECKPOINT)
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Goes on from what `save_checkpoint` wrote, with this trial's own params."""
+        self._run = TrialRun(self._job, self._data, self._config, fresh=True)
+        self._run.load(Path(checkpoint) / CHECKPOINT)
+
+    def cleanup(self) -> None:
+        """Saves what a trial that was stopped from outside has reached, before the process ends."""
+        self._end_run()
+
+    def _end_run(self) -> None:
+        if self._run is not None:
+            self._run.close()
+        self._run = None
+
+
+def _share(resources: Any) -> dict[str, float]:
+    return dict(resources.required_resources) if resources is not None else {}
+
+
+def _claim_gpu(fraction: float) -> str:
+    """The device of this trial; caps CUDA's allocator at the trial's share so that its neighbours keep theirs."""
+    if not torch.cuda.is_available():
+        return "cpu"  # Ray's logical GPUs: the preflight says so to the person
+    if fraction < 1:
+        torch.cuda.set_per_process_memory_fraction(fraction)
+    return "cuda"

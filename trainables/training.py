@@ -1,0 +1,270 @@
+"""NetTraining: one net trained epoch by epoch, exactly as one ``fit`` would train it. No Ray, no files."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from skorch.history import History
+
+from trainables.batches import make_batches
+from trainables.callback_state import CallbackState
+from trainables.data import TrialData
+from trainables.objective import Objective
+from trainables.plain import from_plain, to_plain
+from trainables.randomness import OwnRandomness
+from trainables.scoring import Metrics, add_scorers, epoch_metrics
+from trainables.tensors import TensorData, first_rows
+
+
+@dataclass
+class BestEpoch:
+    """The epoch at which a trial was best: number, value and weights belong together.
+
+    ``weights`` maps module name -> state dict of tensors on the CPU; empty while nothing was best.
+    """
+
+    epoch: int = 0
+    value: float | None = None
+    weights: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class NetTraining:
+    """One net on one split, trained in steps of an epoch as if by one uninterrupted ``net.fit``.
+
+    skorch fires ``on_train_begin`` once, draws the batches it would draw, and keeps its history. The state can be saved
+    after any epoch and loaded in another process: on a CPU the weights, the optimiser, the learning rates, the callbacks'
+    decisions and the history are then the same to the bit. The process's own random states are left alone.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A template, never changed.
+    data : TrialData or TensorData
+        Rows and splits; give a `TensorData` to share tensors among trainings.
+    params : mapping of str to object
+        What ``net.set_params`` takes; neither changed nor kept.
+    seed : int
+        Seed of torch, NumPy and ``random`` before the net is initialized, 0 <= seed < 2**32.
+    split : int or None, default=0
+        Which split of the data; None trains on all rows and validates on none.
+    scorers : mapping of str to str or callable, optional
+        Further scorers, recorded as ``valid_<name>``.
+    objective : Objective, optional
+        Decides which epoch is the best; minimises ``valid_loss`` by default.
+
+    Raises
+    ------
+    TypeError
+        The net overrides ``fit_loop``, whose work this class does.
+    ValueError
+        skorch refuses the parameters, or the data does not fit the net.
+    """
+
+    def __init__(
+        self,
+        net: NeuralNet,
+        data: TrialData | TensorData,
+        params: Mapping[str, Any],
+        seed: int,
+        *,
+        split: int | None = 0,
+        scorers: Mapping[str, Any] | None = None,
+        objective: Objective | None = None,
+    ) -> None:
+        _refuse_own_fit_loop(net)
+        self.objective = objective or Objective()
+        self.log: list[Metrics] = []
+        self.best = BestEpoch()
+        self.finished = False
+        self._randomness = OwnRandomness(seed)
+        self._rows = data if isinstance(data, TensorData) else TensorData(data)
+        self._split = split
+        self.net = _quiet(add_scorers(clone(net), scorers or {}).set_params(**params))
+        with self._randomness.in_use():
+            self._begin()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained so far."""
+        return len(self.log)
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs after which the training is finished."""
+        return int(self.net.max_epochs)
+
+    def run_epoch(self) -> Metrics:
+        """Trains and validates one epoch.
+
+        Returns
+        -------
+        dict of str to float
+            The epoch's metrics, as `trainables.scoring` names them.
+
+        Raises
+        ------
+        RuntimeError
+            The training is finished, or a callback ended it before its first epoch was complete.
+        """
+        if self.finished:
+            raise RuntimeError(f"the training is finished after {self.epoch} epochs; make a new one to train again")
+        with self._randomness.in_use():
+            metrics = self._one_epoch()
+            self.finished = self.finished or self.epoch >= self.max_epochs
+            if self.finished:
+                self.net.notify("on_train_end", X=self._train, y=None)
+        return metrics
+
+    def rows(self, n: int) -> Any:
+        """The first ``n`` validation rows (training rows where there are none) as the net's module takes them."""
+        return first_rows(self._train if self._valid is None else self._valid, n)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a fresh `NetTraining` of the same net, data, params and seed needs to go on, as plain values.
+
+        Raises
+        ------
+        trainables.plain.NotPlainError
+            A callback holds something that cannot be stored.
+        """
+        return {
+            "finished": self.finished,
+            "modules": {name: to_plain(part.state_dict()) for name, part in self._parts("_modules", "_criteria")},
+            "frozen": {name: _frozen(part) for name, part in self._parts("_modules", "_criteria")},
+            "optimizers": {name: to_plain(part.state_dict()) for name, part in self._parts("_optimizers")},
+            "history": json.dumps(list(self.net.history), default=_json_number),
+            "log": json.dumps(self.log),
+            "callbacks": self._callbacks.state(),
+            "random": to_plain(self._randomness.state()),
+            "best": to_plain(vars(self.best)),
+        }
+
+    def load_state(self, state: Mapping[str, Any], *, keep_options: bool = False) -> None:
+        """Goes on from `state`; call it on a training that has run no epoch.
+
+        Parameters
+        ----------
+        state : mapping
+            What `state` returned.
+        keep_options : bool, default=False
+            Keep this training's own optimiser options (lr, momentum, ...) and take over weights and momenta only: for a
+            population that goes on from another member's weights with other parameters.
+        """
+        for name, part in self._parts("_modules", "_criteria"):
+            part.load_state_dict(from_plain(state["modules"][name]))
+            for key, parameter in part.named_parameters():
+                parameter.requires_grad_(key not in state["frozen"][name])
+        for name, part in self._parts("_optimizers"):
+            saved = from_plain(state["optimizers"][name])
+            part.load_state_dict(_with_options_of(part, saved) if keep_options else saved)
+        self.net.history = History(json.loads(state["history"]))
+        self.log = json.loads(state["log"])
+        self.best = BestEpoch(**from_plain(state["best"]))
+        self.finished = state["finished"] or self.epoch >= self.max_epochs
+        self._callbacks.load_state(state["callbacks"])
+        self._randomness.load_state(from_plain(state["random"]))
+
+    def _begin(self) -> None:
+        source = self._rows.source
+        self.net.initialize()
+        self.net.check_data(source.X, source.y)
+        self._train, self._valid = self._rows.datasets(self.net, self._split)
+        self.net.notify("on_train_begin", X=self._train, y=None)
+        self._callbacks = CallbackState(self.net)
+        self._train_batches = make_batches(self.net, self._train, training=True)
+        self._valid_batches = None if self._valid is None else make_batches(self.net, self._valid, training=False)
+
+    def _one_epoch(self) -> Metrics:
+        start = trained = time.perf_counter()
+        datasets = {"dataset_train": self._train, "dataset_valid": self._valid}
+        try:
+            self.net.notify("on_epoch_begin", **datasets)
+            self.net.run_single_epoch(
+                self._train_batches, training=True, prefix="train", step_fn=self.net.train_step
+            )
+            trained = time.perf_counter()
+            self.net.run_single_epoch(
+                self._valid_batches, training=False, prefix="valid", step_fn=self.net.validation_step
+            )
+            self.net.notify("on_epoch_end", **datasets)
+        except KeyboardInterrupt as interrupt:
+            if not _raised_by_callback(interrupt.__traceback__):
+                raise
+            self.finished = True
+        return self._record(train_s=trained - start, epoch_s=time.perf_counter() - start)
+
+    def _record(self, *, train_s: float, epoch_s: float) -> Metrics:
+        row = self.net.history[-1]
+        if "train_loss" not in row and self.finished:
+            if not self.log:
+                raise RuntimeError("a callback ended the training before its first epoch was complete")
+            return self.log[-1]
+        metrics = epoch_metrics(row, train_s=train_s, epoch_s=epoch_s)
+        self.log.append(metrics)
+        value = metrics.get(self.objective.metric)
+        if value is not None and self.objective.is_better(value, self.best.value):
+            modules = self._parts("_modules", "_criteria")
+            weights = {name: _copy(part.state_dict()) for name, part in modules}
+            self.best = BestEpoch(self.epoch, value, {name: part for name, part in weights.items() if part})
+        return metrics
+
+    def _parts(self, *kinds: str) -> list[tuple[str, Any]]:
+        names = [name for kind in kinds for name in getattr(self.net, kind)]
+        return [(name.rstrip("_"), getattr(self.net, name.rstrip("_") + "_")) for name in names]
+
+
+def _refuse_own_fit_loop(net: NeuralNet) -> None:
+    if type(net).fit_loop is not NeuralNet.fit_loop:
+        raise TypeError(
+            f"{type(net).__qualname__} overrides fit_loop, which a sweep replaces to stop and resume between epochs: "
+            "override run_single_epoch, train_step or validation_step instead"
+        )
+
+
+def _quiet(net: NeuralNet) -> NeuralNet:
+    # PrintLog builds its table for every epoch even when nothing is shown.
+    has_log = net.callbacks != "disable" and any(name == "print_log" for name, _ in net.get_default_callbacks())
+    return net.set_params(callbacks__print_log=None) if has_log else net
+
+
+def _with_options_of(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
+    own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    groups = [group | options for group, options in zip(saved["param_groups"], own, strict=True)]
+    return saved | {"param_groups": groups}
+
+
+def _frozen(module: torch.nn.Module) -> list[str]:
+    return [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+
+
+def _copy(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    tensors = {key: value for key, value in state_dict.items() if isinstance(value, torch.Tensor)}
+    return {key: value.detach().to("cpu", copy=True) for key, value in tensors.items()}
+
+
+def _raised_by_callback(trace: TracebackType | None) -> bool:
+    """Whether a callback raised the KeyboardInterrupt, skorch's way to end a training, and not a person."""
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_name.startswith("on_") and isinstance(frame.f_locals.get("self"), Callback):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _json_number(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
+        return value.tolist()
+    raise TypeError(
+        f"the net's history holds a {type(value).__qualname__}, which cannot be stored: record numbers, strings or lists"
+    )

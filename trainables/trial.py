@@ -1,0 +1,217 @@
+"""TrialRun: one trial from its first epoch, or its newest checkpoint, to its end. Decides nothing about other trials."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from skorch import NeuralNet
+
+from trainables import checkpoint
+from trainables.data import TrialData
+from trainables.folds import FoldsTraining
+from trainables.measurements import PeakMemory, count_parameters, inference_speed, stability
+from trainables.objective import Objective
+from trainables.scoring import Metrics, has_diverged
+from trainables.tensors import TensorData
+from trainables.training import NetTraining
+
+# A checkpoint and the one before it: should a crash leave the newest unreadable, the trial still goes on.
+_KEPT = 2
+# Rows whose prediction at once gives predict_rows_per_s.
+_ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """What all trials of a sweep share; travels to the workers once.
+
+    Attributes
+    ----------
+    net : skorch.NeuralNet
+        Template, not initialized.
+    data : TrialData
+        Rows and splits.
+    objective : Objective
+        The sweep's metric and its goal.
+    trials : Path
+        Folder in which each trial has a folder of its own for checkpoints.
+    seed : int
+        The sweep's seed; trial ``n`` trains with a seed made of both.
+    scorers : mapping of str to str or callable
+        Further scorers.
+    objects : mapping of str to mapping of str to object
+        Parameter -> label in the config -> the object that the net gets.
+    rungs : tuple of int
+        Epochs at which the scheduler compares; a report never passes one.
+    report_every_s : float
+        Epochs are reported together for this long.
+    checkpoint_every_s : float
+        A running trial is saved this often, and at every rung and at its end.
+    """
+
+    net: NeuralNet
+    data: TrialData
+    objective: Objective
+    trials: Path
+    seed: int = 0
+    scorers: Mapping[str, Any] = field(default_factory=dict)
+    objects: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rungs: tuple[int, ...] = ()
+    report_every_s: float = 0.5
+    checkpoint_every_s: float = 30.0
+
+    def on_device(self, device: str) -> TrialJob:
+        """The same job with the net on another device."""
+        return replace(self, net=clone(self.net).set_params(device=device))
+
+
+class TrialRun:
+    """One trial's training, reports and checkpoints.
+
+    Parameters
+    ----------
+    job : TrialJob
+        What it shares with the others.
+    data : TensorData
+        The job's data; shared with trials that ran in this process before.
+    config : mapping
+        ``{"trial": int, "params": {...}}``; only read.
+    fresh : bool, default=False
+        Begin at epoch 0 even where checkpoints exist.
+    """
+
+    def __init__(self, job: TrialJob, data: TensorData, config: Mapping[str, Any], *, fresh: bool = False) -> None:
+        self.job = job
+        self.trial = int(config["trial"])
+        self.training = make_training(job, data, config)
+        self._params = dict(config["params"])
+        self._memory = PeakMemory(self.training.net.device)
+        self._memory.reset()
+        self._folder = job.trials / checkpoint.trial_name(self.trial)
+        self._reported = 0
+        self._saved_at, self._saved_epoch = time.monotonic(), 0
+        self._costs: Metrics = {}
+        self._passed_over: list[str] = []
+        self._resumed = not fresh and self._resume()
+
+    def step(self) -> dict[str, Any]:
+        """Trains up to the next report: a rung, the trial's end, or the first epoch after ``report_every_s``.
+
+        Returns
+        -------
+        dict
+            ``last``: metrics of the latest epoch; ``rows``: metrics of each epoch since the last report (all since epoch 1 in the first report after a
+            checkpoint was loaded); ``ended``: None, ``"completed"`` or ``"diverged"``; ``checkpoint``: name of a checkpoint
+            that was written, or None; ``costs``: what the trial has cost so far; ``notes``: what a person should know.
+        """
+        idle = self._resumed or self.training.finished
+        ended = self._ended_at(self.training.log[-1]) if idle else self._train()
+        self._resumed = False
+        rows, self._reported = self.training.log[self._reported :], self.training.epoch
+        written = self._save_if_due(ended)
+        notes, self._passed_over = self._passed_over, []
+        report = {"last": self.training.log[-1], "rows": rows, "ended": ended, "checkpoint": written}
+        return report | {"costs": self._measure(), "notes": notes}
+
+    def save(self, directory: Path) -> None:
+        """Writes the training's state and the params it was reached with to ``directory``."""
+        state = self.training.state() | {"params": json.dumps(self._params, sort_keys=True)}
+        checkpoint.save(state, directory, epoch=self.training.epoch, best_epoch=self.training.best.epoch)
+
+    def load(self, directory: Path) -> None:
+        """Goes on from a state that `save` wrote; its epochs count as reported.
+
+        A state reached with other params (another member of a population) gives its weights and momenta; the optimiser's
+        options stay this trial's own.
+        """
+        state = checkpoint.load(directory)
+        other = json.loads(state["params"]) != self._params
+        self.training.load_state(state, keep_options=other)
+        self._reported = self.training.epoch
+        self._resumed = False
+
+    def close(self) -> None:
+        """Ends the run from outside, as a scheduler or a time limit does: what was reached since is saved."""
+        if self.training.epoch > self._saved_epoch:
+            self._save()
+
+    def _resume(self) -> bool:
+        newest, self._passed_over = checkpoint.newest(self._folder)
+        if newest is not None:
+            self.training.load_state(checkpoint.load(newest))
+            self._saved_epoch = self.training.epoch
+        return newest is not None
+
+    def _train(self) -> str | None:
+        started = time.monotonic()
+        while True:
+            ended = self._ended_at(self.training.run_epoch())
+            at_rung = self.training.epoch in self.job.rungs
+            if ended or at_rung or time.monotonic() - started >= self.job.report_every_s:
+                return ended
+
+    def _ended_at(self, metrics: Metrics) -> str | None:
+        metric = self.job.objective.metric
+        if metric not in metrics:
+            raise KeyError(f"epoch {self.training.epoch} reported no {metric!r}; it reported: {', '.join(sorted(metrics))}")
+        if has_diverged(metrics, metric):
+            return "diverged"
+        return "completed" if self.training.finished else None
+
+    def _save_if_due(self, ended: str | None) -> str | None:
+        due = time.monotonic() - self._saved_at >= self.job.checkpoint_every_s
+        if not (ended or due or self.training.epoch in self.job.rungs):
+            return None
+        return self._save()
+
+    def _save(self) -> str:
+        name = checkpoint.directory_name(self.training.epoch)
+        self.save(self._folder / name)
+        self._saved_at, self._saved_epoch = time.monotonic(), self.training.epoch
+        for old in sorted(self._folder.glob("checkpoint-*"))[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        return name
+
+    def _measure(self) -> Metrics:
+        net = self.training.net
+        if not self._costs:
+            one, many = self.training.rows(1), self.training.rows(_ROWS_AT_ONCE)
+            self._costs = {"n_parameters": count_parameters(net.module_)}
+            self._costs |= inference_speed(lambda rows: net.evaluation_step((rows, None)), one, many)
+        losses = [row["valid_loss"] for row in self.training.log if "valid_loss" in row]
+        return self._costs | {
+            "peak_memory_bytes": self._memory.read(),
+            "stability": stability(losses),
+            "fit_s": sum(row["epoch_s"] for row in self.training.log),
+        }
+
+
+def make_training(job: TrialJob, data: TensorData, config: Mapping[str, Any]) -> NetTraining | FoldsTraining:
+    """The training that a config describes: one net, or one net per fold where the data has several splits."""
+    params = resolve_params(config["params"], job.objects)
+    seed = trial_seed(job.seed, int(config["trial"]))
+    options = {"scorers": job.scorers, "objective": job.objective}
+    kind = NetTraining if len(job.data.splits) == 1 else FoldsTraining
+    return kind(job.net, data, params, seed, **options)
+
+
+def resolve_params(params: Mapping[str, Any], objects: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A config's params with each label replaced by the object that it stands for."""
+    return {key: _resolve(value, objects.get(key, {})) for key, value in params.items()}
+
+
+def trial_seed(seed: int, trial: int) -> int:
+    """The seed of a trial's net: the same for the same sweep seed and trial number, on every machine."""
+    return int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
+
+
+def _resolve(value: Any, objects: Mapping[str, Any]) -> Any:
+    return objects.get(value, value) if isinstance(value, str) else value
