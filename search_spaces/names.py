@@ -125,7 +125,7 @@ def _callback_names(callbacks: Any) -> Iterator[str]:
     """Give the names under which skorch files callbacks, and those of their parameters; see `initialize_callbacks`."""
     if not isinstance(callbacks, (list, tuple)):
         return
-    named = [item if isinstance(item, tuple) else (_class_of(item).__name__, item) for item in callbacks]
+    named = [item if isinstance(item, (list, tuple)) else (_class_of(item).__name__, item) for item in callbacks]
     taken = [name for name, _ in named]
     for position, (name, callback) in enumerate(named):
         unique = name if taken.count(name) == 1 else f"{name}_{taken[: position + 1].count(name)}"

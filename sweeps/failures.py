@@ -15,7 +15,10 @@ _SIGNS = (
     ("oom", re.compile(r"OutOfMemoryError|out of memory|running low on memory|DefaultCPUAllocator", re.IGNORECASE)),
     ("disk", re.compile(r"No space left on device|Errno 28")),
     ("user", re.compile(r"RayTaskError|ray::\S+\(\)|error raised in its creation task")),
-    ("worker_died", re.compile(r"ActorDiedError|ActorUnavailableError|actor died|Worker unexpectedly exits|node.*died")),
+    (
+        "worker_died",
+        re.compile(r"ActorDiedError|ActorUnavailableError|actor died|Worker unexpectedly exits|node.*died"),
+    ),
 )
 
 

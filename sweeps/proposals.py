@@ -180,7 +180,9 @@ def rank(records: Sequence[TrialRecord], objective: Objective) -> list[int]:
     return [position[place(index)] for index in range(len(records))]
 
 
-def _untried(space: SearchSpace, tried: set[str], rng: np.random.Generator, cell: Params | None = None) -> Params | None:
+def _untried(
+    space: SearchSpace, tried: set[str], rng: np.random.Generator, cell: Params | None = None
+) -> Params | None:
     if space.size() is None:
         return space.sample(rng)  # a continuous space that keeps giving the same config: a repeat is what it holds
     axes = {name: list(domain.axis()) for name, domain in space.domains.items()}
@@ -231,7 +233,9 @@ def _trials_of(records: Sequence[TrialRecord], losses: Sequence[int], domains: M
 
 def _to_model(domain: Domain, value: Any) -> float | int:
     if isinstance(domain, Choice):
-        return next(index for index, known in enumerate(domain.values) if config_key({"": known}) == config_key({"": value}))
+        return next(
+            index for index, known in enumerate(domain.values) if config_key({"": known}) == config_key({"": value})
+        )
     # The middle of the shares that give this value: a single point for a continuous domain.
     return (_first_share(domain, lambda other: other >= value) + _first_share(domain, lambda other: other > value)) / 2
 

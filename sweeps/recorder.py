@@ -35,7 +35,9 @@ class Recorder(tune.Callback):
         Most restarts of a trial whose worker died.
     """
 
-    def __init__(self, journal: Journal, state: SweepState, show: Callable[[SweepState], None], max_failures: int) -> None:
+    def __init__(
+        self, journal: Journal, state: SweepState, show: Callable[[SweepState], None], max_failures: int
+    ) -> None:
         self.state = state
         self.notes: list[str] = []
         self.try_again: Callable[[int], None] = lambda trial: None

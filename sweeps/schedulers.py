@@ -148,17 +148,23 @@ def make_schedule(
     return _BUILDERS[config.name](config, ray_options, space, max_epochs, seed)
 
 
-def _fifo(config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int) -> Schedule:
+def _fifo(
+    config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int
+) -> Schedule:
     return Schedule(FIFOScheduler())
 
 
-def _asha(config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int) -> Schedule:
+def _asha(
+    config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int
+) -> Schedule:
     shape = {"grace_period": config.grace_period, "reduction_factor": config.reduction_factor}
     scheduler = AshaScheduler(**options, max_t=max_epochs, **shape)
     return Schedule(scheduler, rungs(config.grace_period, config.reduction_factor, max_epochs))
 
 
-def _median(config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int) -> Schedule:
+def _median(
+    config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int
+) -> Schedule:
     limits = {"grace_period": config.grace_period, "min_samples_required": config.min_samples}
     return Schedule(MedianScheduler(**options, **limits), every_epoch=True)
 
@@ -170,7 +176,9 @@ def _hyperband(
     return Schedule(scheduler, every_epoch=True)
 
 
-def _pbt(config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int) -> Schedule:
+def _pbt(
+    config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int
+) -> Schedule:
     shape = {"perturbation_interval": config.perturbation_interval, "quantile_fraction": config.quantile_fraction}
     return Schedule(PopulationScheduler(space, seed=seed, **options, **shape), every_epoch=True)
 

@@ -34,7 +34,9 @@ class TensorBatches:
         Leave out a last batch that is shorter.
     """
 
-    def __init__(self, dataset: Dataset, *, batch_size: int = 1, shuffle: bool = False, drop_last: bool = False) -> None:
+    def __init__(
+        self, dataset: Dataset, *, batch_size: int = 1, shuffle: bool = False, drop_last: bool = False
+    ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle

@@ -50,8 +50,12 @@ class CallbackState:
         if _keeps_state(callback):
             return {"state_dict": to_plain(callback.state_dict())}
         start = self._start[name]
-        changed = {key: value for key, value in _attributes(callback) if not _same(value, start.get(key, _start_absent))}
-        return {"attributes": {key: part for key, value in changed.items() for part in _stored(name, callback, key, value)}}
+        changed = {
+            key: value for key, value in _attributes(callback) if not _same(value, start.get(key, _start_absent))
+        }
+        return {
+            "attributes": {key: part for key, value in changed.items() for part in _stored(name, callback, key, value)}
+        }
 
 
 _start_absent = object()

@@ -44,7 +44,9 @@ def save(state: Mapping[str, Any], directory: Path, *, epoch: int, best_epoch: i
     beside.mkdir(parents=True)
     torch.save(dict(state), beside / STATE)
     for name, weights in best_weights(state).items():
-        save_file({key: value.contiguous().clone() for key, value in weights.items()}, beside / f"best.{name}.safetensors")
+        save_file(
+            {key: value.contiguous().clone() for key, value in weights.items()}, beside / f"best.{name}.safetensors"
+        )
     files = {path.name: _digest(path) for path in sorted(beside.iterdir())}
     about = {"format": FORMAT, "epoch": epoch, "best_epoch": best_epoch, "torch": torch.__version__}
     manifest = {**about, "files": files}

@@ -189,9 +189,7 @@ class NetTraining:
         datasets = {"dataset_train": self._train, "dataset_valid": self._valid}
         try:
             self.net.notify("on_epoch_begin", **datasets)
-            self.net.run_single_epoch(
-                self._train_batches, training=True, prefix="train", step_fn=self.net.train_step
-            )
+            self.net.run_single_epoch(self._train_batches, training=True, prefix="train", step_fn=self.net.train_step)
             trained = time.perf_counter()
             self.net.run_single_epoch(
                 self._valid_batches, training=False, prefix="valid", step_fn=self.net.validation_step

@@ -161,7 +161,9 @@ class TrialRun:
     def _ended_at(self, metrics: Metrics) -> str | None:
         metric = self.job.objective.metric
         if metric not in metrics:
-            raise KeyError(f"epoch {self.training.epoch} reported no {metric!r}; it reported: {', '.join(sorted(metrics))}")
+            raise KeyError(
+                f"epoch {self.training.epoch} reported no {metric!r}; it reported: {', '.join(sorted(metrics))}"
+            )
         if has_diverged(metrics, metric):
             return "diverged"
         return "completed" if self.training.finished else None

@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.callbacks.lr_scheduler import WarmRestartLR
 from torch import nn
 
 from search_spaces import SearchSpace, SpaceError, check_names, unknown_names
@@ -76,7 +77,7 @@ UNKNOWN = {
     "iterator_train__shufle": "iterator_train__shuffle",
     "train_split__cv": "train_split",
     "callbacks__stop__patiences": "callbacks__stop__patience",
-    "callbacks__EarlyStopping": "callbacks__EarlyStopping_1",
+    "callbacks__EarlyStopping": "callbacks__EarlyStopping_2",
     "history_": None,
     "_params_to_validate": None,
 }
@@ -96,15 +97,22 @@ def test_skorch_agrees_that_it_takes_what_is_known(name):
         "callbacks__valid_acc__scoring": "accuracy",
         "callbacks__print_log": None,
         "callbacks__EarlyStopping_2": None,
-        "callbacks__LRScheduler__policy": "StepLR",
+        "callbacks__LRScheduler__policy": WarmRestartLR,
         "dataset__length": 20,
         "module__dropout": 0.5,
         "optimizer__momentum": 0.5,
         "optimizer__lr": 0.5,
     }
-    net = make_net(max_epochs=1, verbose=0, callbacks__LRScheduler__step_size=1)
+    net = make_net(max_epochs=1, verbose=0)
     net.set_params(**{name: values.get(name, 2)})
-    net.fit(torch.rand(20, 4), torch.randint(2, (20,)))
+    net.fit(torch.rand(20, 4), torch.arange(20) % 2)
+
+
+@pytest.mark.parametrize("name", [name for name in UNKNOWN if name not in ("history_", "_params_to_validate")])
+def test_skorch_agrees_that_it_does_not_take_what_is_unknown(name):
+    net = make_net(max_epochs=1, verbose=0)
+    with pytest.raises((AttributeError, TypeError, ValueError)):
+        net.set_params(**{name: 2}).fit(torch.rand(20, 4), torch.arange(20) % 2)
 
 
 @pytest.mark.parametrize("initialised", [False, True])
@@ -179,3 +187,7 @@ def test_check_names_tells_every_unknown_name():
     with pytest.raises(SpaceError) as raised:
         check_names(SearchSpace({"lr": 1, "lrr": 2, "module": {"hiden": 3}}), make_net())
     assert [name for name, _ in raised.value.problems] == ["lrr", "module__hiden"]
+
+
+def test_a_component_without_a_signature_takes_any_name():
+    assert unknown_names(["module__anything"], NeuralNetClassifier(dict)) == []

@@ -54,4 +54,4 @@ def test_every_draw_trains_an_mlp():
     rng = np.random.default_rng(0)
     for _ in range(4):
         params = {name: objects.get(name, {}).get(value, value) for name, value in space.sample(rng).items()}
-        net.set_params(**params | {"max_epochs": 1}).fit(torch.rand(20, 4), torch.randint(2, (20,)))
+        net.set_params(**params | {"max_epochs": 1}).fit(torch.rand(20, 4), torch.arange(20) % 2)

@@ -176,7 +176,7 @@ def test_a_space_survives_pickling_and_copying():
 
 def test_merging_lets_the_other_win():
     merged = SearchSpace(MLP).merge(SearchSpace({"new": [1, 2], "lr": 0.1, "optimizer__momentum": 0.9}))
-    assert list(merged.domains)[0] == "lr"
+    assert next(iter(merged.domains)) == "lr"
     assert list(merged.domains)[-1] == "new"
     assert merged.domains["lr"] == Constant(0.1)
     assert set(merged.conditions) == {"optimizer__nesterov"}
@@ -186,7 +186,7 @@ def test_merging_lets_the_other_win():
 def test_merging_keeps_objects_and_refuses_a_condition_that_no_longer_fits():
     relu = torch.nn.ReLU()
     assert SearchSpace({"act": [relu, None]}).merge(SearchSpace({})).objects() == {"act": {"ReLU()": relu}}
-    with pytest.raises(SpaceError, match="optimizer is never 'torch.optim:SGD'"):
+    with pytest.raises(SpaceError, match=r"optimizer is never 'torch\.optim:SGD'"):
         SearchSpace(MLP).merge(SearchSpace({"optimizer": ["torch.optim:Adam"]}))
 
 

@@ -1,0 +1,116 @@
+"""The Ray that a sweep runs on: the one that is there, the one at an address, or one of its own on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from sweeps.errors import InfeasibleError
+from sweeps.resources import Node
+
+# Set before Ray starts, since its prestarted workers only know the environment of that moment.
+_ENVIRONMENT = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a share of a GPU sees none
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in user code mean what they mean on the driver
+    "RAY_AIR_NEW_OUTPUT": "0",  # the newer reporter prints even when told to be silent
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the log
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's own snapshots are never read
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@contextmanager
+def ray_session(address: str | None, search_path: Sequence[Path], pending_trials: int) -> Iterator[list[Node]]:
+    """Provides a running Ray; ends it only if it was started here.
+
+    Parameters
+    ----------
+    address : str or None
+        Of a cluster; None uses a Ray that this process is connected to, or starts one on this machine.
+    search_path : sequence of Path
+        Folders from which workers import user modules.
+    pending_trials : int
+        How many trials Tune keeps ready, so that a warm worker never waits for one.
+
+    Yields
+    ------
+    list of Node
+        The machines.
+
+    Raises
+    ------
+    InfeasibleError
+        The cluster cannot be reached.
+    """
+    environment = {**_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(pending_trials)}
+    with _environment({**environment, "PYTHONPATH": _python_path(search_path)}), _quiet_ray():
+        started = not ray.is_initialized()
+        if started:
+            _start(address)
+        try:
+            yield machines()
+        finally:
+            if started:
+                ray.shutdown()
+
+
+def machines() -> list[Node]:
+    """The living nodes of the Ray that this process is connected to."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(found.get("CPU", 0), found.get("GPU", 0)) for found in resources]
+
+
+def is_connected() -> bool:
+    """Whether this process already has a Ray."""
+    return bool(ray.is_initialized())
+
+
+def _start(address: str | None) -> None:
+    options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        ray.init(address="local", **options)
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError) as error:
+        raise InfeasibleError(f"no Ray cluster answers at {address}: {error}") from error
+
+
+def _python_path(search_path: Sequence[Path]) -> str:
+    folders = [str(folder) for folder in search_path] + os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys(folder for folder in folders if folder))
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _quiet_ray() -> Iterator[None]:
+    """Keeps Tune from reporting what the journal and the progress view already say."""
+    loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.air")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,238 @@
+"""SweepPlan: a sweep checked and ready to run. Making one creates nothing and starts nothing."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import LRScheduler
+
+from search_spaces.domains import Choice, Constant
+from search_spaces.names import check_names
+from search_spaces.problems import SpaceError
+from search_spaces.space import SearchSpace
+from sweeps.config import SweepConfig
+from sweeps.errors import InfeasibleError, Problem, SpecError, did_you_mean
+from sweeps.population import mutable_names
+from sweeps.probe import Probe, probe
+from sweeps.proposals import how_many, make_proposals
+from sweeps.resources import Node, all_shares, infeasible
+from sweeps.rungs import rungs
+from trainables.data import DataError, TrialData, target_kind
+from trainables.objective import Objective
+from trainables.scoring import scorer_name
+from trainables.trial import TrialJob
+
+# Schedulers that must see each epoch by itself.
+_EPOCH_BY_EPOCH = ("median", "hyperband", "pbt")
+_PROBED_CONFIGS = 3
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """Everything that a run needs, checked.
+
+    Attributes
+    ----------
+    config : SweepConfig
+        The spec.
+    space : SearchSpace
+        What may vary.
+    job : TrialJob
+        What the trials share.
+    n_trials : int
+        How many trials there will be.
+    max_epochs : int
+        Most epochs of any trial.
+    probe : Probe
+        What one epoch reported.
+    notes : tuple of str
+        What a person should know: casts, fewer trials than asked for, ...
+    """
+
+    config: SweepConfig
+    space: SearchSpace
+    job: TrialJob
+    n_trials: int
+    max_epochs: int
+    probe: Probe
+    notes: tuple[str, ...]
+
+
+def make_plan(
+    config: SweepConfig,
+    net: NeuralNet,
+    data: tuple[Any, Any] | TrialData,
+    space: SearchSpace,
+    scorers: Mapping[str, Any],
+) -> SweepPlan:
+    """Checks a sweep and prepares it.
+
+    Parameters
+    ----------
+    config : SweepConfig
+        The spec; its own consistency is checked already.
+    net : skorch.NeuralNet
+        Template.
+    data : tuple of (X, y) or TrialData
+        What to train on.
+    space : SearchSpace
+        What may vary.
+    scorers : mapping of str to str or callable
+        Scorers beside the net's own.
+
+    Raises
+    ------
+    SpecError
+        With all problems of net, parameters, data and metric.
+    """
+    problems: list[Problem] = []
+    objects = _objects(space, net, problems)
+    trial_data = _trial_data(config, net, data, problems)
+    problems += [*_device_problems(config, net), *_population_problems(config, net, space), *_pickle_problems(net)]
+    if trial_data is None or problems:
+        raise SpecError(*problems)
+    objective = Objective(config.metric.name, config.metric.goal == "maximize")
+    job = TrialJob(
+        net,
+        trial_data,
+        objective,
+        Path(),
+        seed=config.seed,
+        scorers=scorers,
+        objects=objects,
+        report_every_s=0.0 if config.scheduler.name in _EPOCH_BY_EPOCH else config.report_every_s,
+        checkpoint_every_s=config.checkpoint.every_s,
+    )
+    job, seen = _probe_metric(job, _first_configs(config, space, objective))
+    max_epochs = _max_epochs(space, net)
+    compared = rungs(config.scheduler.grace_period, config.scheduler.reduction_factor, max_epochs)
+    job = replace(job, rungs=compared if config.scheduler.name == "asha" else ())
+    n_trials = how_many(config.searcher, space)
+    notes = (*trial_data.notes, *_count_notes(config, n_trials), *_metric_notes(objective))
+    return SweepPlan(config, space, job, n_trials, max_epochs, seen, notes)
+
+
+def check_machines(config: SweepConfig, nodes: Sequence[Node]) -> None:
+    """Refuses resources that no machine has.
+
+    Raises
+    ------
+    InfeasibleError
+        Some trials could never start.
+    """
+    if problems := infeasible(config.resources, nodes):
+        raise InfeasibleError("\n".join(problems))
+
+
+def _objects(space: SearchSpace, net: NeuralNet, problems: list[Problem]) -> dict[str, dict[str, Any]]:
+    try:
+        check_names(space, net)
+        return space.objects()
+    except SpaceError as error:
+        problems += [Problem(message, f"parameters.{name}") for name, message in error.problems]
+        return {}
+
+
+def _trial_data(
+    config: SweepConfig, net: NeuralNet, data: tuple[Any, Any] | TrialData, problems: list[Problem]
+) -> TrialData | None:
+    if isinstance(data, TrialData):
+        return data
+    validation = config.validation.model_dump()
+    try:
+        return TrialData.make(*data, target=target_kind(net), validation=validation, seed=config.seed)
+    except DataError as error:
+        problems += [Problem(message, "data") for message in error.problems]
+        return None
+
+
+def _device_problems(config: SweepConfig, net: NeuralNet) -> list[Problem]:
+    if not str(net.device).startswith("cuda") or any(share.gpu for share in all_shares(config.resources)):
+        return []
+    text = (
+        f"the net's device is {net.device!r}, but resources.gpu is 0, so its trials would see no GPU; give each a share"
+    )
+    return [Problem(text, "resources.gpu")]
+
+
+def _population_problems(config: SweepConfig, net: NeuralNet, space: SearchSpace) -> list[Problem]:
+    if config.scheduler.name != "pbt":
+        return []
+    names = mutable_names(space)
+    if not names:
+        text = (
+            "pbt changes parameters while a net trains, and none of these can be: add lr, batch_size or optimizer__..."
+        )
+        return [Problem(text, "scheduler")]
+    callbacks = [part[-1] if isinstance(part, tuple) else part for part in (net.callbacks or []) if part != "disable"]
+    if "lr" in names and any(isinstance(part, LRScheduler) for part in callbacks):
+        text = "pbt and the net's LRScheduler would both set lr; make lr a constant or take the callback out"
+        return [Problem(text, "scheduler")]
+    return []
+
+
+def _pickle_problems(net: NeuralNet) -> list[Problem]:
+    try:
+        cloudpickle.dumps(net)
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
+        text = f"cannot travel to the workers: {error}; keep open files, locks and connections out of the net"
+        return [Problem(text, "net")]
+    return []
+
+
+def _first_configs(config: SweepConfig, space: SearchSpace, objective: Objective) -> list[dict[str, Any]]:
+    proposals = make_proposals(config.searcher, space, objective)
+    found = [proposals.propose(trial, []) for trial in range(_PROBED_CONFIGS)]
+    return [params for params in found if params is not None]
+
+
+def _probe_metric(job: TrialJob, configs: list[dict[str, Any]]) -> tuple[TrialJob, Probe]:
+    metric = job.objective.metric
+    seen = probe(job, configs)
+    scorer = scorer_name(metric)
+    if metric not in seen.metrics and scorer:
+        job = replace(job, scorers={**job.scorers, scorer: scorer})
+        seen = probe(job, configs)
+    if metric not in seen.metrics:
+        names = sorted(seen.metrics)
+        hint = did_you_mean(metric, names, "or valid_<scorer> with a scorer of scikit-learn")
+        raise SpecError(
+            Problem(f"no epoch reports {metric!r}; an epoch reports {', '.join(names)}; {hint}", "metric.name")
+        )
+    return job, seen
+
+
+def _max_epochs(space: SearchSpace, net: NeuralNet) -> int:
+    domain = space.domains.get("max_epochs")
+    if domain is None:
+        return int(net.max_epochs)
+    if isinstance(domain, (Choice, Constant)):
+        return int(max(domain.axis()))
+    return int(domain.at(1 - 1e-12))
+
+
+def _count_notes(config: SweepConfig, n_trials: int) -> list[str]:
+    asked = config.searcher.num_samples
+    if asked is None or asked == n_trials:
+        return []
+    return [f"searcher.num_samples: {asked} asked for, but there are only {n_trials} distinct configs"]
+
+
+def _metric_notes(objective: Objective) -> list[str]:
+    if objective.metric.endswith("loss") and objective.maximize:
+        return [f"metric.goal: {objective.metric} is maximized, though less of a loss is better"]
+    return []
+
+
+def this_machine() -> Node:
+    """CPUs and CUDA devices of this machine, as a local Ray would count them."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Node(cpus, torch.cuda.device_count())

@@ -1,0 +1,114 @@
+"""Probe: one epoch of a config on this machine, before a sweep is created, to learn what it reports and how long it takes."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+
+from sweeps.errors import Problem, SpecError
+from trainables.splits import Split
+from trainables.tensors import TensorData
+from trainables.trial import TrialJob, make_training
+
+_BATCHES = 2
+_MOST_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one epoch showed.
+
+    Attributes
+    ----------
+    metrics : tuple of str
+        Keys that an epoch reports.
+    epoch_s : float
+        Seconds that it took.
+    rows : int
+        Training rows that it had.
+    max_epochs : int
+        Epochs that the config would train.
+    """
+
+    metrics: tuple[str, ...]
+    epoch_s: float
+    rows: int
+    max_epochs: int
+
+
+def probe(job: TrialJob, configs: Sequence[dict[str, Any]], *, whole: bool = False) -> Probe:
+    """Trains the first of ``configs`` that works for one epoch.
+
+    Parameters
+    ----------
+    job : TrialJob
+        What all trials share.
+    configs : sequence of dict
+        Params to try, in order; one that fails may be a bad draw, all of them are the net's or the data's fault.
+    whole : bool, default=False
+        Use all rows instead of two batches.
+
+    Raises
+    ------
+    SpecError
+        Every config failed; the message has the last one's error.
+    """
+    job = job if torch.cuda.is_available() else job.on_device("cpu")
+    attempt = _Attempt()
+    for trial, params in enumerate(configs):
+        with attempt:
+            return _one_epoch(job, {"trial": trial, "params": params}, whole)
+    raise SpecError(
+        Problem(f"none of {len(configs)} configs trains for one epoch; the last one ended with {attempt.error}", "net")
+    )
+
+
+def _one_epoch(job: TrialJob, config: dict[str, Any], whole: bool) -> Probe:
+    if not whole:
+        job = replace(job, data=replace(job.data, splits=_few_rows(job, config)))
+    training = make_training(job, TensorData(job.data), config)
+    metrics = training.run_epoch()
+    rows = sum(len(split.train) for split in job.data.splits)
+    return Probe(tuple(metrics), metrics["epoch_s"], rows, training.max_epochs)
+
+
+def _few_rows(job: TrialJob, config: dict[str, Any]) -> tuple[Split, ...]:
+    # Whole batches: BatchNorm cannot train on a single row that is left over.
+    batch_size = config["params"].get("batch_size", job.net.batch_size)
+    wanted = min(_BATCHES * batch_size, _MOST_ROWS) if isinstance(batch_size, int) and batch_size > 0 else _MOST_ROWS
+    y = job.data.y if job.data.classes is not None else None
+    return tuple(Split(_some(split.train, wanted, y), _some(split.valid, wanted, y)) for split in job.data.splits)
+
+
+def _some(index: np.ndarray[Any, Any], wanted: int, y: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
+    """Up to ``wanted`` rows with every class among them, as far as there is room."""
+    if y is None or len(index) <= wanted:
+        return index[:wanted]
+    _, first = np.unique(y[index], return_index=True)
+    rest = np.setdiff1d(np.arange(len(index)), first)
+    return index[np.concatenate([first, rest])[:wanted]]
+
+
+class _Attempt:
+    """Catches what user code raises and keeps one line of it."""
+
+    def __init__(self) -> None:
+        self.error = ""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        frame = traceback.extract_tb(trace)[-1]
+        self.error = f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
+        return True

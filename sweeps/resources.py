@@ -1,0 +1,85 @@
+"""What one trial gets of a machine, and what fits. Pure arithmetic; Ray places the trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.conditions import Condition
+from sweeps.config import ResourcesConfig
+
+
+@dataclass(frozen=True)
+class Share:
+    """Logical CPUs and GPUs of one trial."""
+
+    cpu: float
+    gpu: float
+
+
+@dataclass(frozen=True)
+class Node:
+    """CPUs and GPUs of one machine."""
+
+    cpus: float
+    gpus: float
+
+
+def share_of(config: ResourcesConfig, params: Mapping[str, Any]) -> Share:
+    """What a trial with these params gets: the first rule that matches, else the general values."""
+    for rule in config.rules:
+        if Condition.from_plain(rule.when).matches(params):
+            return Share(config.cpu if rule.cpu is None else rule.cpu, config.gpu if rule.gpu is None else rule.gpu)
+    return Share(config.cpu, config.gpu)
+
+
+def all_shares(config: ResourcesConfig) -> list[Share]:
+    """Every share that a trial of the sweep may get: the general one first, then one a rule."""
+    of_rules = [
+        Share(config.cpu if rule.cpu is None else rule.cpu, config.gpu if rule.gpu is None else rule.gpu)
+        for rule in config.rules
+    ]
+    return [Share(config.cpu, config.gpu), *of_rules]
+
+
+def infeasible(config: ResourcesConfig, nodes: Sequence[Node]) -> list[str]:
+    """Why some trials could never start on these machines; empty when all can.
+
+    Parameters
+    ----------
+    config : ResourcesConfig
+        What trials ask for.
+    nodes : sequence of Node
+        The machines.
+
+    Returns
+    -------
+    list of str
+        One message for each share that fits no single machine.
+    """
+    most_cpus = max((node.cpus for node in nodes), default=0)
+    most_gpus = max((node.gpus for node in nodes), default=0)
+    return [
+        f"a trial asks for {share.cpu:g} CPU and {share.gpu:g} GPU, but no machine has both: the largest has "
+        f"{most_cpus:g} CPU, the one with most GPUs {most_gpus:g}; lower resources.cpu or resources.gpu"
+        for share in dict.fromkeys(all_shares(config))
+        if not any(share.cpu <= node.cpus and share.gpu <= node.gpus for node in nodes)
+    ]
+
+
+def slots(config: ResourcesConfig, nodes: Iterable[Node]) -> int:
+    """How many trials of the general share run at once.
+
+    A share of a GPU is never spread over two: with ``gpu: 0.4`` two trials fit on each.
+    """
+    fitting = sum(_on_node(config, node) for node in nodes)
+    return max(1, min(fitting, config.max_concurrent_trials or fitting))
+
+
+def _on_node(config: ResourcesConfig, node: Node) -> int:
+    by_cpu = int(node.cpus / config.cpu)
+    if config.gpu <= 0:
+        return by_cpu
+    by_gpu = int(node.gpus) * int(1 / config.gpu) if config.gpu <= 1 else int(node.gpus / config.gpu)
+    return min(by_cpu, by_gpu)

@@ -1,0 +1,283 @@
+"""Sweep: one search, made from Python or a sweep.yaml and run on Ray Tune. The only file that builds a Tuner."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from ray import tune
+from skorch import NeuralNet
+
+from search_spaces.space import SearchSpace
+from sweeps.best_net import make_net, write_best
+from sweeps.cluster import is_connected, ray_session
+from sweeps.config import SweepConfig
+from sweeps.errors import Problem, SpecError, SweepStateError
+from sweeps.imports import resolve_import
+from sweeps.journal import Journal
+from sweeps.manifest import make_manifest
+from sweeps.plan import SweepPlan, check_machines, make_plan, this_machine
+from sweeps.proposals import make_proposals
+from sweeps.records import SweepState
+from sweeps.recorder import Recorder, StopRules
+from sweeps.resources import Node, share_of, slots
+from sweeps.results import SweepResult
+from sweeps.schedulers import PopulationScheduler, Schedule, make_schedule
+from sweeps.searchers import SweepSearcher
+from sweeps.spec import build_config, dump_spec, load_spec
+from sweeps.storage import SweepPaths, create, in_use, locked
+from sweeps.tables import write_tables
+from trainables.data import DataError, TrialData, target_kind
+from trainables.loaders import load
+from trainables.net import NetTrainable
+
+Show = Callable[[SweepState], None]
+
+
+class Sweep:
+    """A hyperparameter search over a skorch net.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet, callable or str
+        The net to tune, a function without arguments that returns it, or ``module:attribute`` of either.
+    data : tuple of (X, y), TrialData or mapping
+        What to train on; a mapping is a ``data`` section of sweep.yaml.
+    parameters : mapping of str to object
+        skorch parameter name -> list, constant, scipy.stats distribution, Ray domain or mapping as in sweep.yaml.
+    metric : str, optional
+        Key of an epoch's metrics, by default ``valid_acc`` for classifiers, else ``valid_loss``. ``valid_<scorer>`` works for
+        every scorer of scikit-learn.
+    goal : {"maximize", "minimize"}, optional
+        By default minimize for losses, else maximize.
+    searcher : str or mapping, default="random"
+        ``grid``, ``random`` or ``hyperopt``, or a ``searcher`` section of sweep.yaml.
+    scheduler : str or mapping, default="asha"
+        ``fifo``, ``asha``, ``median``, ``hyperband`` or ``pbt``, or a ``scheduler`` section.
+    num_samples : int, optional
+        How many configs; 10 by default for random and hyperopt, all for a grid.
+    scoring : sequence of str or mapping of str to callable, default=()
+        Further scorers, each recorded as ``valid_<name>``.
+    validation : mapping, optional
+        A ``validation`` section; by default a fifth of the rows is held out.
+    storage : str or Path, default="./results"
+        Folder below which the sweep's directory is made.
+    name : str, optional
+        Name of the directory, by default the net's class and the time.
+    seed : int, default=0
+        Of splits, nets and, unless the searcher has its own, configs.
+    **sections : mapping
+        ``resources``, ``stop``, ``failure``, ``checkpoint``, ``report_every_s`` as in sweep.yaml.
+
+    Raises
+    ------
+    SpecError
+        With everything that is wrong.
+
+    Examples
+    --------
+    >>> sweep = Sweep(net, (X, y), {"lr": [0.01, 0.1], "batch_size": [32, 64]}, searcher="grid")  # doctest: +SKIP
+    >>> sweep.run().best_params  # doctest: +SKIP
+    {'lr': 0.1, 'batch_size': 32}
+    """
+
+    def __init__(
+        self,
+        net: NeuralNet | Callable[[], NeuralNet] | str,
+        data: Any,
+        parameters: Mapping[str, Any],
+        *,
+        metric: str | None = None,
+        goal: str | None = None,
+        searcher: str | Mapping[str, Any] = "random",
+        scheduler: str | Mapping[str, Any] = "asha",
+        num_samples: int | None = None,
+        scoring: Sequence[str] | Mapping[str, Any] = (),
+        validation: Mapping[str, Any] | None = None,
+        storage: str | Path = "./results",
+        name: str | None = None,
+        seed: int = 0,
+        **sections: Any,
+    ) -> None:
+        self._search_path: list[Path] = [Path.cwd()]
+        self.net = make_net(resolve_import(net, self._search_path) if isinstance(net, str) else net, str(net))
+        self._reference = net if isinstance(net, str) else None
+        self._data = data
+        metric = metric or ("valid_acc" if target_kind(self.net) in ("classifier", "binary") else "valid_loss")
+        self.config = build_config(
+            {
+                "name": name or f"{type(self.net).__name__}-{time.strftime('%Y%m%d-%H%M%S')}",
+                **({"net": net} if isinstance(net, str) else {}),
+                **({"data": dict(data)} if isinstance(data, Mapping) else {}),
+                "metric": {"name": metric, "goal": goal or ("minimize" if metric.endswith("loss") else "maximize")},
+                "parameters": dict(parameters),
+                "searcher": _searcher_section(searcher, num_samples, seed),
+                "scheduler": {"name": scheduler} if isinstance(scheduler, str) else dict(scheduler),
+                **({"validation": dict(validation)} if validation is not None else {}),
+                "scoring": [] if isinstance(scoring, Mapping) else list(scoring),
+                "storage": str(storage),
+                "seed": seed,
+                **sections,
+            }
+        )
+        self._scorers = dict(scoring) if isinstance(scoring, Mapping) else {key: key for key in self.config.scoring}
+        self.space = SearchSpace(parameters)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """The sweep that a sweep.yaml describes.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; modules beside it can be imported, and relative paths of data are relative to it.
+        overrides : sequence of str
+            ``key=value`` with dotted keys.
+
+        Raises
+        ------
+        SpecError
+            With everything that is wrong, by line.
+        """
+        config = load_spec(path, overrides)
+        problems = [
+            Problem(f"required; give {what}", key, str(path))
+            for key, what in _NEEDED.items()
+            if getattr(config, key) is None
+        ]
+        if problems:
+            raise SpecError(*problems)
+        sweep = cls.__new__(cls)
+        sweep._search_path = [Path(path).resolve().parent, Path.cwd()]
+        sweep._reference = config.net
+        sweep.net = make_net(resolve_import(str(config.net), sweep._search_path), str(config.net))
+        sweep._data = config.data
+        sweep.config = config
+        sweep._scorers = {key: key for key in config.scoring}
+        sweep.space = SearchSpace(config.parameters)
+        return sweep
+
+    def plan(self) -> SweepPlan:
+        """Checks everything without creating or starting anything.
+
+        Raises
+        ------
+        SpecError
+            Net, data, parameters or metric are wrong.
+        """
+        return make_plan(self.config, self.net, self._load_data(), self.space, self._scorers)
+
+    def run(self, show: Show | None = None, *, address: str | None = None) -> SweepResult:
+        """Runs the sweep to its end.
+
+        Parameters
+        ----------
+        show : callable, optional
+            Told the state whenever something was recorded.
+        address : str, optional
+            Of a Ray cluster; by default the Ray of this process, or one of its own on this machine.
+
+        Returns
+        -------
+        SweepResult
+
+        Raises
+        ------
+        SpecError
+            Net, data, parameters or metric are wrong; nothing was created.
+        InfeasibleError
+            No machine has what a trial asks for; nothing was created.
+        SweepStateError
+            The name is in use.
+        """
+        paths = SweepPaths.of(self.config.storage, self.config.name)
+        if paths.root.exists():
+            raise SweepStateError(in_use(paths))
+        is_local = address is None and not is_connected()
+        if is_local:
+            check_machines(self.config, [this_machine()])
+        plan = self.plan()
+        pending = slots(self.config.resources, [this_machine()]) if is_local else 8
+        with ray_session(address, self._search_path, pending) as nodes:
+            check_machines(self.config, nodes)
+            plan = replace(plan, job=replace(plan.job, trials=paths.trials))
+            manifest = make_manifest(plan, self._reference, self._search_path)
+            create(paths, manifest, dump_spec(self.config))
+            with locked(paths):
+                return self._execute(plan, paths, nodes, show or (lambda state: None))
+
+    def _execute(self, plan: SweepPlan, paths: SweepPaths, nodes: Sequence[Node], show: Show) -> SweepResult:
+        state = SweepState(plan.job.objective)
+        with Journal(paths.journal) as journal:
+            recorder = Recorder(journal, state, show, self.config.failure.max_failures)
+            recorder.record("attempt", attempt=1)
+            stop = StopRules(state, self.config.stop.time_budget_s, self.config.stop.metric_target)
+            self._tuner(plan, paths, recorder, stop, nodes).fit()
+            recorder.interrupt_rest()
+            recorder.record("attempt_end", reason=stop.reason or "complete")
+        write_tables(state, paths.trials_table, paths.metrics_table)
+        result = SweepResult(paths, self.net)
+        if state.best is not None:
+            write_best(paths, result.manifest, plan, state.best)
+        return result
+
+    def _tuner(
+        self, plan: SweepPlan, paths: SweepPaths, recorder: Recorder, stop: StopRules, nodes: Sequence[Node]
+    ) -> tune.Tuner:
+        schedule = self._schedule(plan, recorder)
+        proposals = make_proposals(self.config.searcher, self.space, plan.job.objective)
+        limit = self.config.resources.max_concurrent_trials
+        searcher = SweepSearcher(proposals, recorder.state, plan.n_trials, recorder.announce, limit)
+        recorder.try_again = searcher.try_again
+        trainable = tune.with_resources(tune.with_parameters(NetTrainable, job=plan.job), self._placement)
+        return tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                num_samples=-1, search_alg=searcher, scheduler=schedule.scheduler, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                name="attempt-01",
+                storage_path=str(paths.ray(1).parent),
+                callbacks=[recorder],
+                stop=stop,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+
+    def _schedule(self, plan: SweepPlan, recorder: Recorder) -> Schedule:
+        objective = plan.job.objective
+        schedule = make_schedule(
+            self.config.scheduler, self.space, objective, max_epochs=plan.max_epochs, seed=self.config.seed
+        )
+        if isinstance(schedule.scheduler, PopulationScheduler):
+            schedule.scheduler.on_exploit = recorder.exploit
+        return schedule
+
+    def _placement(self, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        share = share_of(self.config.resources, config["params"])
+        return tune.PlacementGroupFactory([{"CPU": share.cpu, **({"GPU": share.gpu} if share.gpu else {})}])
+
+    def _load_data(self) -> tuple[Any, Any] | TrialData:
+        if isinstance(self._data, TrialData) or self.config.data is None:
+            return self._data if isinstance(self._data, (TrialData, tuple)) else (self._data, None)
+        description = self.config.data.model_dump()
+        try:
+            return load({**description, **description.pop("options", {})}, self._search_path[0])
+        except DataError as error:
+            raise SpecError(*(Problem(message, "data") for message in error.problems)) from error
+
+
+_NEEDED = {"net": "module:attribute of a skorch net, or of a function that returns one", "data": "a data section"}
+
+
+def _searcher_section(searcher: str | Mapping[str, Any], num_samples: int | None, seed: int) -> dict[str, Any]:
+    if not isinstance(searcher, str):
+        return {**searcher, **({} if num_samples is None else {"num_samples": num_samples})}
+    if searcher == "grid":
+        return {"name": "grid", **({} if num_samples is None else {"num_samples": num_samples})}
+    return {"name": searcher, "num_samples": 10 if num_samples is None else num_samples, "seed": seed}
