@@ -34,12 +34,15 @@ class Probe:
         Training rows that it had.
     max_epochs : int
         Epochs that the config would train.
+    trial : int
+        Number of the config that was trained.
     """
 
     metrics: tuple[str, ...]
     epoch_s: float
     rows: int
     max_epochs: int
+    trial: int
 
 
 def probe(job: TrialJob, configs: Sequence[dict[str, Any]], *, whole: bool = False) -> Probe:
@@ -75,7 +78,7 @@ def _one_epoch(job: TrialJob, config: dict[str, Any], whole: bool) -> Probe:
     training = make_training(job, TensorData(job.data), config)
     metrics = training.run_epoch()
     rows = sum(len(split.train) for split in job.data.splits)
-    return Probe(tuple(metrics), metrics["epoch_s"], rows, training.max_epochs)
+    return Probe(tuple(metrics), metrics["epoch_s"], rows, training.max_epochs, config["trial"])
 
 
 def _few_rows(job: TrialJob, config: dict[str, Any]) -> tuple[Split, ...]:

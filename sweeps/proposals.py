@@ -221,7 +221,8 @@ def _trials_of(records: Sequence[TrialRecord], losses: Sequence[int], domains: M
     trials = Trials()
     documents = []
     for tid, (record, loss) in enumerate(zip(records, losses, strict=True)):
-        values = {n: [_to_model(d, record.params[n])] if n in record.params else [] for n, d in domains.items()}
+        params = record.best_params or record.params
+        values = {name: [_to_model(domain, params[name])] if name in params else [] for name, domain in domains.items()}
         indices = {name: [tid] if found else [] for name, found in values.items()}
         misc = {"tid": tid, "cmd": ("domain_attachment", "FMinIter_Domain"), "idxs": indices, "vals": values}
         [document] = trials.new_trial_docs([tid], [None], [{"status": STATUS_OK, "loss": float(loss)}], [misc])

@@ -39,7 +39,7 @@ class Recorder(tune.Callback):
         self, journal: Journal, state: SweepState, show: Callable[[SweepState], None], max_failures: int
     ) -> None:
         self.state = state
-        self.notes: list[str] = []
+        self.tell: Callable[[str], None] = lambda line: None
         self.try_again: Callable[[int], None] = lambda trial: None
         self._journal = journal
         self._show = show
@@ -67,7 +67,8 @@ class Recorder(tune.Callback):
     ) -> None:
         """Records the epochs of a report."""
         record = self._record_of(trial)
-        self.notes += [f"trial {record.trial}: {note}" for note in result["notes"]]
+        for note in result["notes"]:
+            self.tell(f"note: trial {record.trial}: {note}")
         # A report that was lost with its driver or worker comes again from the checkpoint, with older ones before it.
         rows = [row for row in result["rows"] if row["epoch"] not in record.rows or record.exploited]
         placement = {"node": result["hostname"], "pid": result["pid"], "gpu": result["gpu"]}

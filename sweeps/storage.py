@@ -62,8 +62,13 @@ class SweepPaths:
 
     @property
     def lock(self) -> Path:
-        """Held by the driver; who holds it stands in ``lock.json`` beside it."""
+        """Held by the driver."""
         return self.root / "lock"
+
+    @property
+    def holder(self) -> Path:
+        """Who holds the lock, or held it last: host and process."""
+        return self.root / "lock.json"
 
     @property
     def trials(self) -> Path:
@@ -201,7 +206,7 @@ def locked(paths: SweepPaths) -> Iterator[None]:
         Another process holds it; the message names host and process.
     """
     lock = FileLock(paths.lock, timeout=0)
-    holder = paths.lock.with_suffix(".json")
+    holder = paths.holder
     try:
         lock.acquire()
     except Timeout:
@@ -214,3 +219,19 @@ def locked(paths: SweepPaths) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(paths: SweepPaths) -> bool:
+    """Whether a driver seems to be at work: judged by its process on this machine, believed of any other machine.
+
+    Only looks, since a reader that took the lock could keep a driver from starting.
+    """
+    try:
+        holder = json.loads(paths.holder.read_text(encoding="utf-8"))
+        if holder["host"] == socket.gethostname():
+            os.kill(holder["pid"], 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True  # another user's process
+    return True

@@ -35,6 +35,7 @@ from trainables.loaders import load
 from trainables.net import NetTrainable
 
 Show = Callable[[SweepState], None]
+Tell = Callable[[str], None]
 
 
 class Sweep:
@@ -142,14 +143,7 @@ class Sweep:
         SpecError
             With everything that is wrong, by line.
         """
-        config = load_spec(path, overrides)
-        problems = [
-            Problem(f"required; give {what}", key, str(path))
-            for key, what in _NEEDED.items()
-            if getattr(config, key) is None
-        ]
-        if problems:
-            raise SpecError(*problems)
+        config = load_spec(path, overrides, needs=("net", "data"))
         sweep = cls.__new__(cls)
         sweep._search_path = [Path(path).resolve().parent, Path.cwd()]
         sweep._reference = config.net
@@ -170,13 +164,17 @@ class Sweep:
         """
         return make_plan(self.config, self.net, self._load_data(), self.space, self._scorers)
 
-    def run(self, show: Show | None = None, *, address: str | None = None) -> SweepResult:
+    def run(
+        self, show: Show | None = None, *, tell: Tell | None = None, address: str | None = None
+    ) -> SweepResult:
         """Runs the sweep to its end.
 
         Parameters
         ----------
         show : callable, optional
             Told the state whenever something was recorded.
+        tell : callable, optional
+            Told, a line each, what is being done before the first trial and what a person should know.
         address : str, optional
             Of a Ray cluster; by default the Ray of this process, or one of its own on this machine.
 
@@ -196,10 +194,15 @@ class Sweep:
         paths = SweepPaths.of(self.config.storage, self.config.name)
         if paths.root.exists():
             raise SweepStateError(in_use(paths))
+        show, tell = show or (lambda state: None), tell or (lambda line: None)
         is_local = address is None and not is_connected()
         if is_local:
             check_machines(self.config, [this_machine()])
+        tell("checking net, data and parameters with a probe epoch")
         plan = self.plan()
+        for note in plan.notes:
+            tell(f"note: {note}")
+        tell("starting Ray on this machine" if is_local else f"using Ray at {address or 'the address it has'}")
         pending = slots(self.config.resources, [this_machine()]) if is_local else 8
         with ray_session(address, self._search_path, pending) as nodes:
             check_machines(self.config, nodes)
@@ -207,13 +210,16 @@ class Sweep:
             manifest = make_manifest(plan, self._reference, self._search_path)
             create(paths, manifest, dump_spec(self.config))
             with locked(paths):
-                return self._execute(plan, paths, nodes, show or (lambda state: None))
+                return self._execute(plan, paths, nodes, show, tell)
 
-    def _execute(self, plan: SweepPlan, paths: SweepPaths, nodes: Sequence[Node], show: Show) -> SweepResult:
+    def _execute(
+        self, plan: SweepPlan, paths: SweepPaths, nodes: Sequence[Node], show: Show, tell: Tell
+    ) -> SweepResult:
         state = SweepState(plan.job.objective)
         with Journal(paths.journal) as journal:
             recorder = Recorder(journal, state, show, self.config.failure.max_failures)
-            recorder.record("attempt", attempt=1)
+            recorder.tell = tell
+            recorder.record("attempt", attempt=1, n_trials=plan.n_trials, rungs=list(plan.job.rungs))
             stop = StopRules(state, self.config.stop.time_budget_s, self.config.stop.metric_target)
             self._tuner(plan, paths, recorder, stop, nodes).fit()
             recorder.interrupt_rest()
@@ -266,13 +272,11 @@ class Sweep:
         if isinstance(self._data, TrialData) or self.config.data is None:
             return self._data if isinstance(self._data, (TrialData, tuple)) else (self._data, None)
         description = self.config.data.model_dump()
+        options = description.pop("options", {})
         try:
-            return load({**description, **description.pop("options", {})}, self._search_path[0])
+            return load(description | options, self._search_path[0])
         except DataError as error:
             raise SpecError(*(Problem(message, "data") for message in error.problems)) from error
-
-
-_NEEDED = {"net": "module:attribute of a skorch net, or of a function that returns one", "data": "a data section"}
 
 
 def _searcher_section(searcher: str | Mapping[str, Any], num_samples: int | None, seed: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Batches of rows that lie in memory as tensors, drawn exactly as torch's DataLoader draws them; holds no data of its own."""
+"""Batches of rows that lie in memory as tensors, drawn as torch's DataLoader draws them; holds no data of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -32,6 +32,10 @@ class TensorBatches:
         Draw a new order each time the batches are iterated.
     drop_last : bool, default=False
         Leave out a last batch that is shorter.
+
+    Notes
+    -----
+    Batches are copies, as a DataLoader's are: a module that works in place does not change the data.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class TensorBatches:
         for number in range(len(self)):
             rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
             index = rows if order is None else order[rows]
-            yield _take(self.dataset.X, index), self.dataset.y[index]
+            yield _take(self.dataset.X, index), _rows_of(self.dataset.y, index)
 
     def _shuffled_order(self) -> torch.Tensor:
         seed = int(torch.empty((), dtype=torch.int64).random_().item())
@@ -81,11 +85,11 @@ def make_batches(net: NeuralNet, dataset: Any, *, training: bool) -> Iterable[An
     prefix = "iterator_train" if training else "iterator_valid"
     options = net.get_params_for(prefix)
     options.setdefault("batch_size", net.batch_size)
-    if not (_holds_tensors(dataset) and _is_plain(net, prefix) and options.keys() <= _UNDERSTOOD):
-        iterator: Iterable[Any] = net.get_iterator(dataset, training=training)
-        return iterator
     if options["batch_size"] == -1:
         options["batch_size"] = len(dataset)
+    if not (_holds_tensors(dataset) and _is_plain(net, prefix) and _are_understood(options)):
+        iterator: Iterable[Any] = net.get_iterator(dataset, training=training)
+        return iterator
     return TensorBatches(dataset, **{key: value for key, value in options.items() if key not in _WITHOUT_EFFECT})
 
 
@@ -100,5 +104,15 @@ def _is_plain(net: NeuralNet, prefix: str) -> bool:
     return getattr(net, prefix) is DataLoader and type(net).get_iterator is NeuralNet.get_iterator
 
 
+def _are_understood(options: Mapping[str, Any]) -> bool:
+    # A batch size that is none is left to the DataLoader, which says what is wrong with it.
+    batch_size = options["batch_size"]
+    return options.keys() <= _UNDERSTOOD and type(batch_size) is int and batch_size > 0
+
+
 def _take(X: Any, index: Any) -> Any:
-    return {key: part[index] for key, part in X.items()} if isinstance(X, dict) else X[index]
+    return {key: _rows_of(part, index) for key, part in X.items()} if isinstance(X, dict) else _rows_of(X, index)
+
+
+def _rows_of(tensor: torch.Tensor, index: slice | torch.Tensor) -> torch.Tensor:
+    return tensor[index].clone() if isinstance(index, slice) else tensor[index]

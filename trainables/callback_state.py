@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from skorch import NeuralNet
-from skorch.callbacks import EpochScoring
+from skorch.callbacks import Callback, EpochScoring
 
-from trainables.plain import NotPlainError, from_plain, is_plain, to_plain
+from trainables.plain import NotPlainError, from_plain, to_plain
 
 # Predictions of the epoch that just ended; the callback drops them itself when the next one begins.
 _TRANSIENT = {"y_trues_", "y_preds_"}
@@ -17,8 +23,9 @@ class CallbackState:
     """Reads and restores the learned attributes of a net's callbacks.
 
     Made right after ``on_train_begin``: what a callback holds then is its start, which a fresh process makes anew, and
-    only what differs later is state. Values, tensors and objects with ``state_dict`` and ``load_state_dict`` (such as
-    learning rate schedulers) can be kept; a callback may also define those two methods itself.
+    only what differs later is state. Plain values, tensors and objects with ``state_dict`` and ``load_state_dict`` (such
+    as learning rate schedulers) can be kept; a callback may also define those two methods itself. Anything else, such
+    as a logger or an open file, is left to the fresh process, and refused if it came or visibly changed after the start.
 
     Parameters
     ----------
@@ -28,10 +35,10 @@ class CallbackState:
 
     def __init__(self, net: NeuralNet) -> None:
         self._callbacks = dict(net.callbacks_)
-        self._start = {name: _snapshot(callback) for name, callback in self._callbacks.items()}
+        self._start = {name: _look_into(callback) for name, callback in self._callbacks.items()}
 
     def state(self) -> dict[str, Any]:
-        """Callback name -> attribute -> plain value.
+        """Callback name -> what it has learned, as plain values.
 
         Raises
         ------
@@ -40,35 +47,58 @@ class CallbackState:
         """
         return {name: self._state_of(name, callback) for name, callback in self._callbacks.items()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Gives the callbacks of a training that has just begun what `state` recorded."""
-        for name, attributes in state.items():
+        for name, saved in state.items():
             if name in self._callbacks:
-                _restore(self._callbacks[name], attributes)
+                _restore(self._callbacks[name], saved)
 
-    def _state_of(self, name: str, callback: Any) -> dict[str, Any]:
-        if _keeps_state(callback):
-            return {"state_dict": to_plain(callback.state_dict())}
-        start = self._start[name]
-        changed = {
-            key: value for key, value in _attributes(callback) if not _same(value, start.get(key, _start_absent))
-        }
-        return {
-            "attributes": {key: part for key, value in changed.items() for part in _stored(name, callback, key, value)}
-        }
-
-
-_start_absent = object()
+    def _state_of(self, name: str, callback: Callback) -> dict[str, Any]:
+        try:
+            if _keeps_state(callback):
+                return {"state_dict": to_plain(callback.state_dict())}
+            return {"attributes": _changes(_look_into(callback), self._start[name])}
+        except NotPlainError as error:
+            raise NotPlainError(
+                f"callback {name!r} ({type(callback).__qualname__}): {error}; a trial must be able to go on in another "
+                "process: keep plain values or tensors, or give the callback state_dict() and load_state_dict()"
+            ) from error
 
 
-def _attributes(callback: Any) -> list[tuple[str, Any]]:
+@dataclass(frozen=True)
+class _Seen:
+    """An attribute at one moment: a plain copy of it, or of the parts of it that can be copied."""
+
+    value: Any
+    plain: Any
+    keeps_state: bool = False
+    problem: str = ""
+
+
+_NOTHING = _Seen(object(), object())
+
+# Objects that change without holding anything of a training, and the net, which is stored on its own.
+_IGNORED = (logging.Logger, ModuleType, type, NeuralNet)
+
+
+def _look_into(callback: Callback) -> dict[str, _Seen]:
+    if _keeps_state(callback):
+        return {}
     skipped = _TRANSIENT if isinstance(callback, EpochScoring) else set()
-    return [(key, value) for key, value in vars(callback).items() if key not in skipped]
+    seen = {key: _look_at(value) for key, value in vars(callback).items() if key not in skipped}
+    if not type(callback).__module__.startswith("skorch."):
+        return seen
+    # A progress bar, a run of a tracking service: skorch's own callbacks make them anew.
+    return {key: attribute for key, attribute in seen.items() if not attribute.problem}
 
 
-def _snapshot(callback: Any) -> dict[str, Any]:
-    # A copy of what is plain, so that a list which grows in place is seen to change; the object itself otherwise.
-    return {key: from_plain(to_plain(value)) if is_plain(value) else value for key, value in _attributes(callback)}
+def _look_at(value: Any) -> _Seen:
+    if _keeps_state(value):
+        return _Seen(value, {key: _look_at(part) for key, part in value.state_dict().items()}, keeps_state=True)
+    try:
+        return _Seen(value, to_plain(value))
+    except NotPlainError as error:
+        return _Seen(value, _contents(value), problem=str(error))
 
 
 def _keeps_state(value: Any) -> bool:
@@ -77,37 +107,51 @@ def _keeps_state(value: Any) -> bool:
     return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
 
 
-def _same(value: Any, start: Any) -> bool:
-    if _keeps_state(value):
-        return False
-    if value is start:
-        return not is_plain(value) or type(value) in (bool, int, float, str, bytes, type(None))
+def _contents(value: Any) -> list[Any]:
+    """What can be copied of something that as a whole cannot, so that its changes are seen."""
+    if isinstance(value, _IGNORED):
+        return []
+    inside = value if isinstance(value, (Mapping, list, tuple, set, deque)) else getattr(value, "__dict__", {})
+    copies = []
+    for part in inside.items() if isinstance(inside, Mapping) else inside:
+        with suppress(NotPlainError):
+            copies.append(to_plain(part))
+    return copies
+
+
+def _changes(now: Mapping[str, _Seen], start: Mapping[str, _Seen]) -> dict[str, Any]:
+    parts = {key: _change(key, seen, start.get(key, _NOTHING)) for key, seen in now.items()}
+    return {key: part for key, part in parts.items() if part}
+
+
+def _change(key: str, now: _Seen, start: _Seen) -> dict[str, Any]:
+    if now.keeps_state:
+        if not start.keeps_state:
+            kind = type(now.value).__qualname__
+            raise NotPlainError(f"{key!r}: a {kind} made after on_train_begin cannot be restored; make it there")
+        return {"state": _changes(now.plain, start.plain)}
+    if now.problem:
+        if now.value is start.value and _are_equal(now.plain, start.plain):
+            return {}
+        raise NotPlainError(f"{key!r}: {now.problem}")
+    return {} if _are_equal(now.plain, start.plain) else {"value": now.plain}
+
+
+def _are_equal(plain: Any, other: Any) -> bool:
     try:
-        return type(value) is type(start) and is_plain(value) and bool(value == start)
-    except (RuntimeError, ValueError):  # tensors and arrays have no single truth
+        return bool(plain == other)
+    except RuntimeError:  # tensors of several numbers have no single truth
         return False
 
 
-def _stored(name: str, callback: Any, key: str, value: Any) -> list[dict[str, Any]]:
-    if _keeps_state(value):
-        return [{"state_dict": to_plain(value.state_dict())}]
-    try:
-        return [{"value": to_plain(value)}]
-    except NotPlainError as error:
-        if type(callback).__module__.startswith("skorch."):
-            return []  # a progress bar, a run of a tracking service: made anew by the callback itself
-        raise NotPlainError(
-            f"callback {name!r} ({type(callback).__qualname__}): attribute {key!r}: {error}; a trial must be able to go on "
-            "in another process: keep plain values or tensors, or give the callback state_dict() and load_state_dict()"
-        ) from error
-
-
-def _restore(callback: Any, saved: dict[str, Any]) -> None:
+def _restore(callback: Any, saved: Mapping[str, Any]) -> None:
     if "state_dict" in saved:
         callback.load_state_dict(from_plain(saved["state_dict"]))
         return
     for key, part in saved["attributes"].items():
-        if "state_dict" in part:
-            getattr(callback, key).load_state_dict(from_plain(part["state_dict"]))
-        else:
+        if "value" in part:
             setattr(callback, key, from_plain(part["value"]))
+        else:
+            keeper = getattr(callback, key)
+            changed = {name: from_plain(inner["value"]) for name, inner in part["state"].items()}
+            keeper.load_state_dict(keeper.state_dict() | changed)

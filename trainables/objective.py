@@ -26,7 +26,7 @@ class Objective:
 
     @property
     def worst(self) -> float:
-        """A finite value that loses against every real one: what schedulers and searchers hear of a trial gone wrong."""
+        """A finite value that loses against every real one: what schedulers hear of a trial gone wrong."""
         return -_FAR if self.maximize else _FAR
 
     def is_better(self, value: float, than: float | None) -> bool:

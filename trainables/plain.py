@@ -1,4 +1,4 @@
-"""Training state <-> what ``torch.load(weights_only=True)`` reads back: tensors and plain containers. Writes no file."""
+"""Training state <-> what ``torch.load(weights_only=True)`` reads: tensors and plain containers. Writes no file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def to_plain(value: Any) -> Any:
     Parameters
     ----------
     value : object
-        Numbers, strings, bytes, None, tensors, NumPy arrays and scalars, and dicts, lists, tuples and sets of them.
+        Numbers, strings, bytes, None, tensors, NumPy arrays and scalars, and dicts, lists, tuples and sets of them, but
+        no instances of classes derived from these.
 
     Returns
     -------
@@ -32,64 +33,80 @@ def to_plain(value: Any) -> Any:
     Raises
     ------
     NotPlainError
-        For anything else, such as an open file or an instance of a class.
+        For anything else, such as an open file, an instance of a class or a tensor that requires a gradient.
     """
     if value is None or type(value) in (bool, int, float, str, bytes):
         return value
     if isinstance(value, torch.Tensor):
-        return value.detach().clone().cpu()
+        return _tagged_tensor(value)
     if isinstance(value, (np.ndarray, np.generic)):
         return _tagged_array(value)
-    if isinstance(value, dict):
+    if type(value) in (dict, OrderedDict):
         return _tagged_dict(value)
     if type(value) in (list, tuple):
         return type(value)(to_plain(part) for part in value)
-    if isinstance(value, (set, frozenset)):
+    if type(value) in (set, frozenset):
         return {_TAG: type(value).__name__, "parts": [to_plain(part) for part in value]}
     raise NotPlainError(f"a {type(value).__module__}.{type(value).__qualname__} cannot be stored")
 
 
 def from_plain(value: Any) -> Any:
-    """Reverses `to_plain`."""
+    """Reverses `to_plain`; a tensor that was on a GPU is put on the current one, if there is any."""
     if isinstance(value, dict):
-        build = _BUILDERS.get(value.get(_TAG, ""))
-        return build(value) if build else {from_plain(key): from_plain(part) for key, part in value.items()}
+        return _BUILDERS[value[_TAG]](value)
     if type(value) in (list, tuple):
         return type(value)(from_plain(part) for part in value)
     return value
 
 
-def is_plain(value: Any) -> bool:
-    """Whether `to_plain` takes ``value``."""
-    try:
-        to_plain(value)
-    except NotPlainError:
-        return False
-    return True
+def _tagged_tensor(value: torch.Tensor) -> Any:
+    if value.requires_grad:
+        raise NotPlainError("a tensor that requires a gradient cannot be stored")
+    copy = value.to("cpu", copy=True)
+    return copy if value.device.type == "cpu" else {_TAG: "tensor", "device": value.device.type, "value": copy}
 
 
 def _tagged_array(value: np.ndarray[Any, Any] | np.generic) -> dict[str, Any]:
     array = np.asarray(value)
-    if array.dtype.hasobject:
-        raise NotPlainError("a NumPy array of objects cannot be stored")
+    if array.dtype.hasobject or array.dtype.names or isinstance(value, np.ma.MaskedArray):
+        raise NotPlainError("a NumPy array of objects or records, or a masked one, cannot be stored")
     kind = "array" if isinstance(value, np.ndarray) else "scalar"
     return {_TAG: kind, "dtype": array.dtype.str, "shape": list(array.shape), "bytes": array.tobytes()}
 
 
 def _tagged_dict(value: dict[Any, Any]) -> dict[str, Any]:
-    kind = "ordered" if isinstance(value, OrderedDict) else "dict"
-    return {_TAG: kind, "items": [(to_plain(key), to_plain(part)) for key, part in value.items()]}
+    items = [(to_plain(key), to_plain(part)) for key, part in value.items()]
+    if type(value) is dict:
+        return {_TAG: "dict", "items": items}
+    # A module's state dict carries the versions of its layers as an attribute.
+    return {_TAG: "ordered", "items": items, "attributes": to_plain(vars(value))}
+
+
+def _tensor(value: dict[str, Any]) -> torch.Tensor:
+    stored: torch.Tensor = value["value"]
+    return stored.to(value["device"]) if value["device"] == "cuda" and torch.cuda.is_available() else stored
 
 
 def _array(value: dict[str, Any]) -> np.ndarray[Any, Any]:
     return np.frombuffer(value["bytes"], dtype=np.dtype(value["dtype"])).reshape(value["shape"]).copy()
 
 
+def _dict(value: dict[str, Any]) -> dict[Any, Any]:
+    return {from_plain(key): from_plain(part) for key, part in value["items"]}
+
+
+def _ordered(value: dict[str, Any]) -> OrderedDict[Any, Any]:
+    ordered = OrderedDict(_dict(value))
+    vars(ordered).update(from_plain(value["attributes"]))
+    return ordered
+
+
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "tensor": _tensor,
     "array": _array,
     "scalar": lambda value: _array(value)[()],
-    "dict": lambda value: {from_plain(key): from_plain(part) for key, part in value["items"]},
-    "ordered": lambda value: OrderedDict((from_plain(key), from_plain(part)) for key, part in value["items"]),
+    "dict": _dict,
+    "ordered": _ordered,
     "set": lambda value: set(from_plain(value["parts"])),
     "frozenset": lambda value: frozenset(from_plain(value["parts"])),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Number
+from numbers import Real
 from typing import Any
 
 from sklearn.metrics import get_scorer_names
@@ -53,9 +53,18 @@ def add_scorers(net: NeuralNet, scorers: Mapping[str, Any]) -> NeuralNet:
     -------
     skorch.NeuralNet
         The same net.
+
+    Raises
+    ------
+    ValueError
+        The net's callbacks are disabled, so that nothing can be recorded.
     """
-    if not scorers or net.callbacks == "disable":
+    if not scorers:
         return net
+    if net.callbacks == "disable":
+        raise ValueError(
+            f"the net has callbacks='disable', so that {', '.join(scorers)} cannot be scored: give it callbacks=None"
+        )
     added = [
         (f"sweep_{name}", EpochScoring(scorer, name=f"valid_{name}", lower_is_better=False))
         for name, scorer in scorers.items()
@@ -90,6 +99,4 @@ def has_diverged(metrics: Metrics, metric: str) -> bool:
 
 
 def _is_metric(key: str, value: object) -> bool:
-    if key in _BOOKKEEPING or key.endswith("_best"):
-        return False
-    return isinstance(value, Number) and not isinstance(value, (bool, complex))
+    return key not in _BOOKKEEPING and isinstance(value, Real) and not isinstance(value, bool)

@@ -77,12 +77,13 @@ def first_rows(dataset: Any, n: int) -> Any:
     Returns
     -------
     tensor or dict of tensors
+        A copy, which a module may change in place.
     """
     X = getattr(dataset, "X", None)
     if isinstance(X, torch.Tensor):
-        return X[:n]
+        return X[:n].clone()
     if isinstance(X, dict) and all(isinstance(part, torch.Tensor) for part in X.values()):
-        return {key: part[:n] for key, part in X.items()}
+        return {key: part[:n].clone() for key, part in X.items()}
     return default_collate([dataset[row][0] for row in range(min(n, len(dataset)))])
 
 

@@ -1,0 +1,81 @@
+"""Small nets that sweeps in tests train, some of which misbehave on purpose when a parameter tells them to."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
+from torch import nn
+
+N_FEATURES, N_CLASSES = 8, 3
+
+
+class Misbehave(Callback):
+    """Goes wrong at the start of an epoch; ``how`` "" never does."""
+
+    def __init__(self, how: str = "", at: int = 3, once: str = "") -> None:
+        self.how = how
+        self.at = at
+        self.once = once
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        if not self.how or len(net.history) != self.at or self._has_happened():
+            return
+        if self.how == "raise":
+            raise ArithmeticError("boom in an epoch")
+        if self.how == "exit":
+            os._exit(7)
+        if self.how == "nan":
+            with torch.no_grad():
+                next(net.module_.parameters()).fill_(float("nan"))
+        if self.how == "sleep":
+            time.sleep(0.3)
+
+    def _has_happened(self) -> bool:
+        if not self.once:
+            return False
+        seen = os.path.exists(self.once)
+        open(self.once, "a").close()
+        return seen
+
+
+class Tiny(nn.Module):
+    """One hidden layer."""
+
+    def __init__(self, nodes: int = 8) -> None:
+        super().__init__()
+        if nodes < 1:
+            raise ValueError(f"nodes must be positive, not {nodes}")
+        self.layers = nn.Sequential(nn.Linear(N_FEATURES, nodes), nn.ReLU(), nn.Linear(nodes, N_CLASSES))
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(X)
+        return logits
+
+
+def make_net(**params: Any) -> NeuralNetClassifier:
+    """A classifier of `Tiny` with `Misbehave` as callback ``misbehave``."""
+    net = NeuralNetClassifier(
+        Tiny,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.SGD,
+        lr=0.1,
+        batch_size=32,
+        max_epochs=4,
+        iterator_train__shuffle=True,
+        callbacks=[("misbehave", Misbehave())],
+        verbose=0,
+    )
+    return net.set_params(**params)
+
+
+def make_data(n_rows: int = 240) -> tuple[np.ndarray, np.ndarray]:
+    """A learnable three-class problem."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_rows, N_FEATURES)).astype("float32")
+    return X, (X @ rng.standard_normal((N_FEATURES, N_CLASSES))).argmax(1).astype("int64")
