@@ -21,8 +21,8 @@ from sweeps.errors import Problem, SpecError, SweepStateError
 from sweeps.imports import resolve_import
 from sweeps.plan import SweepPlan
 from sweeps.records import TrialRecord
-from sweeps.results import as_json
 from sweeps.storage import SweepPaths
+from sweeps.strict_json import as_json
 from trainables import checkpoint
 from trainables.tensors import TensorData
 from trainables.training import NetTraining
@@ -34,8 +34,8 @@ WEIGHTS = "model.safetensors"
 def write_best(paths: SweepPaths, manifest: Mapping[str, Any], plan: SweepPlan, record: TrialRecord) -> None:
     """Makes the sweep's ``best/``; replaces an earlier one.
 
-    Under cross-validation no trial's net has seen all rows: the best config is trained once more, on all of them, for as
-    many epochs as its mean score was best at.
+    Under cross-validation no trial's net has seen all rows: the best config is trained once more, on all of them, for
+    as many epochs as its mean score was best at.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ def make_net(found: object, reference: str) -> NeuralNet:
     """
     made = found() if callable(found) and not isinstance(found, NeuralNet) else found
     if not isinstance(made, NeuralNet):
-        text = f"{reference} gives a {type(made).__qualname__}; give a skorch net, or a function without arguments that returns one"
-        raise SpecError(Problem(text, "net"))
+        given = f"{reference} gives a {type(made).__qualname__}"
+        raise SpecError(Problem(f"{given}; give a skorch net, or a function without arguments that returns one", "net"))
     return made
 
 

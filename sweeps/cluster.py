@@ -73,9 +73,8 @@ def is_connected() -> bool:
 
 
 def _start(address: str | None) -> None:
-    options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        ray.init(address="local", **options)
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         return
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

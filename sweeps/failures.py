@@ -57,7 +57,7 @@ def read_failure(text: str) -> Failure:
 def deserves_retry(failure: Failure, epoch: int, earlier: Sequence[dict[str, Any]], max_failures: int) -> bool:
     """Whether to start a failed trial again from its checkpoint.
 
-    A worker's death may be the machine's fault and is tried again; one at the same epoch as the last is the trial's own.
+    A worker's death may be the machine's fault and is tried again; one at the same epoch as before is the trial's own.
     What the net itself raised, or its need for memory, would only come again.
 
     Parameters

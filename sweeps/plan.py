@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]  # comes without hints
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import LRScheduler

@@ -1,4 +1,4 @@
-"""Probe: one epoch of a config on this machine, before a sweep is created, to learn what it reports and how long it takes."""
+"""Probe: one epoch on this machine, before a sweep is created, to learn what it reports and how long it takes."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def _some(index: np.ndarray[Any, Any], wanted: int, y: np.ndarray[Any, Any] | No
         return index[:wanted]
     _, first = np.unique(y[index], return_index=True)
     rest = np.setdiff1d(np.arange(len(index)), first)
-    return index[np.concatenate([first, rest])[:wanted]]
+    chosen: np.ndarray[Any, Any] = index[np.concatenate([first, rest])[:wanted]]
+    return chosen
 
 
 class _Attempt:

@@ -1,4 +1,4 @@
-"""Grid, random and TPE: which config a trial gets. Functions of seed, trial number and records; no Ray, no state to save."""
+"""Grid, random and TPE: which config a trial gets. Functions of seed, number and records; no Ray, no state to save."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _DRAWS = 100
 class Proposals(Protocol):
     """Proposes the configs of a sweep, trial after trial.
 
-    `propose` is called once per trial number, in order, with all records so far; it returns None when there is no further
-    config. Called again with the same arguments it returns the same.
+    `propose` is called once per trial number, in order, with all records so far; it returns None when there is no
+    further config. Called again with the same arguments it returns the same.
     """
 
     def propose(self, trial: int, records: Sequence[TrialRecord]) -> Params | None:
@@ -74,10 +74,10 @@ class RandomProposals:
 class HyperoptProposals:
     """hyperopt's tree-structured Parzen estimator on honest outcomes.
 
-    TPE uses only the order of the losses: trials trained to their end come first, by value; stopped ones next, those that
-    got further first; diverged and failed ones last, so that the model learns to avoid them [1]_. Every number is modelled
-    by its share of the domain's draws, so that scales and steps need no special case. Explicit grid axes are not
-    modelled: each of their cells gets an equal share of the trials and a model of its own.
+    TPE uses only the order of the losses: trials trained to their end come first, by value; stopped ones next, those
+    that got further first; diverged and failed ones last, so that the model learns to avoid them [1]_. Every number is
+    modelled by its share of the domain's draws, so that scales and steps need no special case. Explicit grid axes are
+    not modelled: each of their cells gets an equal share of the trials and a model of its own.
 
     Parameters
     ----------

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from sweeps import journal, storage
+from sweeps import journal
 from sweeps.errors import NoTrialSucceededError
 from sweeps.records import SweepState, TrialRecord
-from sweeps.storage import SweepPaths
+from sweeps.storage import DEFAULT_STORAGE, SweepPaths, find, read_manifest, write_text
+from sweeps.strict_json import as_json
 from sweeps.tables import metrics_table, trials_table
 from trainables.objective import Objective
 
@@ -46,15 +47,13 @@ class SweepResult:
 
     def __init__(self, paths: SweepPaths, net: NeuralNet | None = None) -> None:
         self.paths = paths
-        self.manifest = storage.read_manifest(paths)
+        self.manifest = read_manifest(paths)
         objective = Objective(self.manifest["metric"], self.manifest["goal"] == "maximize")
         self.state = SweepState.replay(objective, journal.read(paths.journal))
         self._net = net
 
     @classmethod
-    def load(
-        cls, uri: str | Path, *, storage: str | Path = storage.DEFAULT_STORAGE, net: NeuralNet | None = None
-    ) -> Self:
+    def load(cls, uri: str | Path, *, storage: str | Path = DEFAULT_STORAGE, net: NeuralNet | None = None) -> Self:
         """Opens a sweep by directory, ``file://`` URI or name below ``storage``.
 
         Nothing that is stored in the sweep is executed.
@@ -151,7 +150,8 @@ class SweepResult:
         tables = {"trials": trials_table, "metrics": metrics_table}
         if what not in tables or target.suffix not in (".csv", ".parquet", ".json"):
             raise ValueError(
-                f"cannot export {what!r} to {target.name!r}: what is one of trials, metrics; the file ends in .csv, .parquet or .json"
+                f"cannot export {what!r} to {target.name!r}: what is one of trials, metrics; "
+                "the file ends in .csv, .parquet or .json"
             )
         table = tables[what](self.state)
         if target.suffix == ".csv":
@@ -159,25 +159,5 @@ class SweepResult:
         elif target.suffix == ".parquet":
             pq.write_table(table, target)
         else:
-            storage.write_text(target, as_json(table.to_pylist()))
+            write_text(target, as_json(table.to_pylist()))
         return target
-
-
-def find(uri: str | Path, below: str | Path) -> SweepPaths:
-    """The paths of an existing sweep; see `sweeps.storage.find`."""
-    return storage.find(uri, below)
-
-
-def as_json(value: Any) -> str:
-    """Strict JSON, indented; what JSON does not know (NaN, infinity) is null, times are ISO 8601."""
-    import json
-
-    return json.dumps(_strict(value), indent=1, ensure_ascii=False, default=str) + "\n"
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, dict):
-        return {key: _strict(part) for key, part in value.items()}
-    return [_strict(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -21,7 +21,6 @@ from ray.tune.schedulers import (
 from search_spaces.space import SearchSpace
 from sweeps.config import SchedulerConfig
 from sweeps.population import mutable_names, perturbed
-from sweeps.rungs import rungs
 from trainables.objective import Objective
 
 
@@ -30,25 +29,6 @@ class TrialKey:
     """Stands for a trial in a scheduler's books, so that a trial which is started again keeps its place in them."""
 
     trial_id: str
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """A scheduler and what the trials must know of it.
-
-    Attributes
-    ----------
-    scheduler : ray.tune.schedulers.TrialScheduler
-        For the Tuner.
-    rungs : tuple of int
-        Epochs at which it compares trials; a report never passes one.
-    every_epoch : bool
-        Whether it must see each epoch by itself.
-    """
-
-    scheduler: TrialScheduler
-    rungs: tuple[int, ...] = ()
-    every_epoch: bool = False
 
 
 class AshaScheduler(AsyncHyperBandScheduler):
@@ -106,7 +86,7 @@ class PopulationScheduler(PopulationBasedTraining):
 
     def __init__(self, space: SearchSpace, *, seed: int, **options: Any) -> None:
         names = mutable_names(space)
-        mutations = {"params": {name: (lambda name=name: None) for name in names}}
+        mutations: dict[str, Any] = {"params": {name: (lambda name=name: None) for name in names}}
         super().__init__(hyperparam_mutations=mutations, log_config=False, **options)
         self._space = space
         self._names = names
@@ -117,7 +97,8 @@ class PopulationScheduler(PopulationBasedTraining):
         """Takes a new member in."""
         # Ray refuses searchers here, because theirs would learn from params that have changed meanwhile. Ours reads the
         # params of the best epoch from the records, so the check is shown a controller without a searcher.
-        super().on_trial_add(SimpleNamespace(search_alg=None), trial)
+        without_searcher: Any = SimpleNamespace(search_alg=None)
+        super().on_trial_add(without_searcher, trial)
 
     def _get_new_config(self, trial: Trial, trial_to_clone: Trial) -> tuple[dict[str, Any], dict[str, Any]]:
         params = dict(trial_to_clone.config["params"])
@@ -129,10 +110,10 @@ class PopulationScheduler(PopulationBasedTraining):
         return ""  # Ray's own expects that both members have the same parameters; the journal has it all
 
 
-def make_schedule(
+def make_scheduler(
     config: SchedulerConfig, space: SearchSpace, objective: Objective, *, max_epochs: int, seed: int
-) -> Schedule:
-    """The scheduler that a spec's ``scheduler`` names.
+) -> TrialScheduler:
+    """The scheduler that a spec's ``scheduler`` names; its clock is the epoch.
 
     Parameters
     ----------
@@ -149,49 +130,35 @@ def make_schedule(
 
     Returns
     -------
-    Schedule
+    ray.tune.schedulers.TrialScheduler
     """
-    ray_options = {"time_attr": "epoch", "metric": objective.metric, "mode": "max" if objective.maximize else "min"}
-    return _BUILDERS[config.name](config, ray_options, space, max_epochs, seed)
+    given = {"time_attr": "epoch", "metric": objective.metric, "mode": "max" if objective.maximize else "min"}
+    if config.name == "pbt":
+        given |= {"space": space, "seed": seed}
+    return _BUILDERS[config.name](config, given, max_epochs)
 
 
-def _fifo(
-    config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int
-) -> Schedule:
-    return Schedule(FIFOScheduler())
+def _asha(config: SchedulerConfig, given: Mapping[str, Any], max_epochs: int) -> TrialScheduler:
+    shape: dict[str, Any] = {"grace_period": config.grace_period, "reduction_factor": config.reduction_factor}
+    return AshaScheduler(**given, max_t=max_epochs, **shape)
 
 
-def _asha(
-    config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int
-) -> Schedule:
-    shape = {"grace_period": config.grace_period, "reduction_factor": config.reduction_factor}
-    scheduler = AshaScheduler(**options, max_t=max_epochs, **shape)
-    return Schedule(scheduler, rungs(config.grace_period, config.reduction_factor, max_epochs))
+def _median(config: SchedulerConfig, given: Mapping[str, Any], max_epochs: int) -> TrialScheduler:
+    limits: dict[str, Any] = {"grace_period": config.grace_period, "min_samples_required": config.min_samples}
+    return MedianScheduler(**given, **limits)
 
 
-def _median(
-    config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int
-) -> Schedule:
-    limits = {"grace_period": config.grace_period, "min_samples_required": config.min_samples}
-    return Schedule(MedianScheduler(**options, **limits), every_epoch=True)
+def _hyperband(config: SchedulerConfig, given: Mapping[str, Any], max_epochs: int) -> TrialScheduler:
+    return HyperBandScheduler(**given, max_t=max_epochs, reduction_factor=config.reduction_factor)
 
 
-def _hyperband(
-    config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int
-) -> Schedule:
-    scheduler = HyperBandScheduler(**options, max_t=max_epochs, reduction_factor=config.reduction_factor)
-    return Schedule(scheduler, every_epoch=True)
-
-
-def _pbt(
-    config: SchedulerConfig, options: Mapping[str, Any], space: SearchSpace, max_epochs: int, seed: int
-) -> Schedule:
+def _pbt(config: SchedulerConfig, given: Mapping[str, Any], max_epochs: int) -> TrialScheduler:
     shape = {"perturbation_interval": config.perturbation_interval, "quantile_fraction": config.quantile_fraction}
-    return Schedule(PopulationScheduler(space, seed=seed, **options, **shape), every_epoch=True)
+    return PopulationScheduler(**given, **shape)
 
 
-_BUILDERS: dict[str, Callable[[SchedulerConfig, Mapping[str, Any], SearchSpace, int, int], Schedule]] = {
-    "fifo": _fifo,
+_BUILDERS: dict[str, Callable[[SchedulerConfig, Mapping[str, Any], int], TrialScheduler]] = {
+    "fifo": lambda config, given, max_epochs: FIFOScheduler(),  # type: ignore[no-untyped-call]  # Ray leaves it untyped
     "asha": _asha,
     "median": _median,
     "hyperband": _hyperband,
@@ -199,5 +166,5 @@ _BUILDERS: dict[str, Callable[[SchedulerConfig, Mapping[str, Any], SearchSpace, 
 }
 
 
-def _key(trial: Trial) -> TrialKey:
+def _key(trial: Trial) -> Any:
     return TrialKey(str(trial.config["trial"]))

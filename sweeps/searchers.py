@@ -16,8 +16,8 @@ from sweeps.records import SweepState
 class SweepSearcher(Searcher):
     """Proposals as Tune's search algorithm.
 
-    Tune calls ``suggest`` whenever a slot may need a trial, ``on_trial_complete`` when one has ended in whatever way. The
-    searcher keeps no state that a journal would not give back.
+    Tune calls ``suggest`` whenever a slot may need a trial, ``on_trial_complete`` when one has ended in whatever way.
+    The searcher keeps no state that a journal would not give back.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class SweepSearcher(Searcher):
         self._again: deque[int] = deque()
         self._open: set[str] = set()
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next config; None for "not now", FINISHED only when no trial can come back for another try."""
         if self._max_concurrent is not None and len(self._open) >= self._max_concurrent:
             return None

@@ -109,8 +109,8 @@ def local_path(storage: str | Path) -> Path:
     parts = urlsplit(text)
     if parts.scheme != "file":
         raise InfeasibleError(
-            f"storage {parts.scheme}://{parts.netloc}{parts.path}: this version stores sweeps on paths and file:// URIs only; "
-            "give a local or shared folder"
+            f"storage {parts.scheme}://{parts.netloc}{parts.path}: this version stores sweeps on paths and file:// URIs "
+            "only; give a local or shared folder"
         )
     return Path(unquote(parts.path))
 
@@ -163,8 +163,8 @@ def create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
 def in_use(paths: SweepPaths) -> str:
     """What to tell a person whose sweep's name is taken."""
     return (
-        f"{paths.root} exists already: a sweep is never overwritten. See what it found with `sweeps show {paths.root}`, "
-        "or choose another name (--name), or delete the directory"
+        f"{paths.root} exists already, and a sweep is never overwritten: see what it found with "
+        f"`sweeps show {paths.root}`, choose another name (--name), or delete the directory"
     )
 
 

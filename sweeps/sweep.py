@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any, Self
 
 from ray import tune
+from ray.tune.schedulers import TrialScheduler
 from skorch import NeuralNet
 
 from search_spaces.space import SearchSpace
 from sweeps.best_net import make_net, write_best
 from sweeps.cluster import is_connected, ray_session
-from sweeps.config import SweepConfig
 from sweeps.errors import Problem, SpecError, SweepStateError
 from sweeps.imports import resolve_import
 from sweeps.journal import Journal
 from sweeps.manifest import make_manifest
 from sweeps.plan import SweepPlan, check_machines, make_plan, this_machine
 from sweeps.proposals import make_proposals
-from sweeps.records import SweepState
 from sweeps.recorder import Recorder, StopRules
+from sweeps.records import SweepState
 from sweeps.resources import Node, share_of, slots
 from sweeps.results import SweepResult
-from sweeps.schedulers import PopulationScheduler, Schedule, make_schedule
+from sweeps.schedulers import PopulationScheduler, make_scheduler
 from sweeps.searchers import SweepSearcher
 from sweeps.spec import build_config, dump_spec, load_spec
 from sweeps.storage import SweepPaths, create, in_use, locked
@@ -50,8 +50,8 @@ class Sweep:
     parameters : mapping of str to object
         skorch parameter name -> list, constant, scipy.stats distribution, Ray domain or mapping as in sweep.yaml.
     metric : str, optional
-        Key of an epoch's metrics, by default ``valid_acc`` for classifiers, else ``valid_loss``. ``valid_<scorer>`` works for
-        every scorer of scikit-learn.
+        Key of an epoch's metrics, by default ``valid_acc`` for classifiers, else ``valid_loss``. ``valid_<scorer>``
+        works for every scorer of scikit-learn.
     goal : {"maximize", "minimize"}, optional
         By default minimize for losses, else maximize.
     searcher : str or mapping, default="random"
@@ -164,9 +164,7 @@ class Sweep:
         """
         return make_plan(self.config, self.net, self._load_data(), self.space, self._scorers)
 
-    def run(
-        self, show: Show | None = None, *, tell: Tell | None = None, address: str | None = None
-    ) -> SweepResult:
+    def run(self, show: Show | None = None, *, tell: Tell | None = None, address: str | None = None) -> SweepResult:
         """Runs the sweep to its end.
 
         Parameters
@@ -233,7 +231,7 @@ class Sweep:
     def _tuner(
         self, plan: SweepPlan, paths: SweepPaths, recorder: Recorder, stop: StopRules, nodes: Sequence[Node]
     ) -> tune.Tuner:
-        schedule = self._schedule(plan, recorder)
+        scheduler = self._scheduler(plan, recorder)
         proposals = make_proposals(self.config.searcher, self.space, plan.job.objective)
         limit = self.config.resources.max_concurrent_trials
         searcher = SweepSearcher(proposals, recorder.state, plan.n_trials, recorder.announce, limit)
@@ -241,9 +239,7 @@ class Sweep:
         trainable = tune.with_resources(tune.with_parameters(NetTrainable, job=plan.job), self._placement)
         return tune.Tuner(
             trainable,
-            tune_config=tune.TuneConfig(
-                num_samples=-1, search_alg=searcher, scheduler=schedule.scheduler, reuse_actors=True
-            ),
+            tune_config=tune.TuneConfig(num_samples=-1, search_alg=searcher, scheduler=scheduler, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="attempt-01",
                 storage_path=str(paths.ray(1).parent),
@@ -255,14 +251,12 @@ class Sweep:
             ),
         )
 
-    def _schedule(self, plan: SweepPlan, recorder: Recorder) -> Schedule:
-        objective = plan.job.objective
-        schedule = make_schedule(
-            self.config.scheduler, self.space, objective, max_epochs=plan.max_epochs, seed=self.config.seed
-        )
-        if isinstance(schedule.scheduler, PopulationScheduler):
-            schedule.scheduler.on_exploit = recorder.exploit
-        return schedule
+    def _scheduler(self, plan: SweepPlan, recorder: Recorder) -> TrialScheduler:
+        objective, seed = plan.job.objective, self.config.seed
+        scheduler = make_scheduler(self.config.scheduler, self.space, objective, max_epochs=plan.max_epochs, seed=seed)
+        if isinstance(scheduler, PopulationScheduler):
+            scheduler.on_exploit = recorder.exploit
+        return scheduler
 
     def _placement(self, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         share = share_of(self.config.resources, config["params"])

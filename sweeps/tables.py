@@ -16,9 +16,9 @@ from sweeps.records import SweepState, TrialRecord
 def trials_table(state: SweepState) -> pa.Table:
     """One row a trial, by number.
 
-    Columns: ``trial``, ``status``, ``epochs``, ``best_epoch``, ``score`` (the metric's best value), ``last`` (its latest),
-    one ``params.<name>`` for each parameter, what the trial cost, ``rung``, ``cause``, ``error``, ``failures``, ``node``,
-    ``pid``, ``gpu``, ``started`` and ``ended`` (UTC). What does not apply is null.
+    Columns: ``trial``, ``status``, ``epochs``, ``best_epoch``, ``score`` (the metric's best value), ``last`` (its
+    latest), one ``params.<name>`` for each parameter, what the trial cost, ``rung``, ``cause``, ``error``,
+    ``failures``, ``node``, ``pid``, ``gpu``, ``started`` and ``ended`` (UTC). What does not apply is null.
     """
     metric = state.objective.metric
     return _table([_trial_row(record, metric) for record in state.trials.values()])

@@ -80,7 +80,7 @@ def make_batches(net: NeuralNet, dataset: Any, *, training: bool) -> Iterable[An
     Returns
     -------
     iterable
-        `TensorBatches` for a dataset of tensors and a plain DataLoader; whatever ``net.get_iterator`` returns otherwise.
+        `TensorBatches` for a dataset of tensors and a plain DataLoader; otherwise what ``net.get_iterator`` returns.
     """
     prefix = "iterator_train" if training else "iterator_valid"
     options = net.get_params_for(prefix)

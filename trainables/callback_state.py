@@ -23,9 +23,9 @@ class CallbackState:
     """Reads and restores the learned attributes of a net's callbacks.
 
     Made right after ``on_train_begin``: what a callback holds then is its start, which a fresh process makes anew, and
-    only what differs later is state. Plain values, tensors and objects with ``state_dict`` and ``load_state_dict`` (such
-    as learning rate schedulers) can be kept; a callback may also define those two methods itself. Anything else, such
-    as a logger or an open file, is left to the fresh process, and refused if it came or visibly changed after the start.
+    only what differs later is state. Plain values, tensors and objects with ``state_dict`` and ``load_state_dict``
+    (learning rate schedulers, for one) can be kept; a callback may also define those two methods itself. Anything else,
+    such as an open file, is left to the fresh process, and refused where it came or visibly changed after the start.
 
     Parameters
     ----------
@@ -149,9 +149,12 @@ def _restore(callback: Any, saved: Mapping[str, Any]) -> None:
         callback.load_state_dict(from_plain(saved["state_dict"]))
         return
     for key, part in saved["attributes"].items():
-        if "value" in part:
-            setattr(callback, key, from_plain(part["value"]))
-        else:
-            keeper = getattr(callback, key)
-            changed = {name: from_plain(inner["value"]) for name, inner in part["state"].items()}
-            keeper.load_state_dict(keeper.state_dict() | changed)
+        setattr(callback, key, _restored(getattr(callback, key, None), part))
+
+
+def _restored(now: Any, part: Mapping[str, Any]) -> Any:
+    if "value" in part:
+        return from_plain(part["value"])
+    state = now.state_dict()
+    now.load_state_dict(state | {key: _restored(state.get(key), inner) for key, inner in part["state"].items()})
+    return now

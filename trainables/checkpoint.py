@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
+
+from trainables.plain import from_plain
 
 FORMAT = 1
 """Version of the layout; another one is refused."""
@@ -30,8 +34,8 @@ def save(state: Mapping[str, Any], directory: Path, *, epoch: int, best_epoch: i
     Parameters
     ----------
     state : mapping
-        `NetTraining.state`, or a mapping of plain values and tensors. The tensors under ``state["best"]["weights"]`` are
-        written once more as ``best.<module>.safetensors``, which skorch's ``load_params`` reads.
+        `NetTraining.state`, or a mapping of plain values and tensors. The best epoch's weights in it are written once
+        more as ``best.<module>.safetensors``, which skorch's ``load_params`` reads.
     directory : Path
         Must not exist, or hold an earlier checkpoint, which is replaced.
     epoch : int
@@ -39,22 +43,14 @@ def save(state: Mapping[str, Any], directory: Path, *, epoch: int, best_epoch: i
     best_epoch : int, default=0
         Epoch whose weights are kept as the best.
     """
-    beside = directory.with_name(f".{directory.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    torch.save(dict(state), beside / STATE)
-    for name, weights in best_weights(state).items():
-        save_file(
-            {key: value.contiguous().clone() for key, value in weights.items()}, beside / f"best.{name}.safetensors"
-        )
-    files = {path.name: _digest(path) for path in sorted(beside.iterdir())}
-    about = {"format": FORMAT, "epoch": epoch, "best_epoch": best_epoch, "torch": torch.__version__}
-    manifest = {**about, "files": files}
-    (beside / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    for path in beside.iterdir():
-        _flush(path)
-    shutil.rmtree(directory, ignore_errors=True)
-    os.replace(beside, directory)
+    with _beside(directory) as part:
+        torch.save(dict(state), part / STATE)
+        for name, weights in best_weights(state).items():
+            separate = {key: value.contiguous().clone() for key, value in weights.items()}
+            save_file(separate, part / f"best.{name}.safetensors")
+        files = {path.name: _digest(path) for path in sorted(part.iterdir())}
+        about = {"format": FORMAT, "epoch": epoch, "best_epoch": best_epoch, "torch": torch.__version__}
+        (part / MANIFEST).write_text(json.dumps({**about, "files": files}, indent=1), encoding="utf-8")
 
 
 def load(directory: Path) -> dict[str, Any]:
@@ -63,11 +59,14 @@ def load(directory: Path) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        As `verify` says.
+        As `verify` says, or the state holds something else than plain values and tensors.
     """
     verify(directory)
-    state: dict[str, Any] = torch.load(directory / STATE, map_location="cpu", weights_only=True)
-    return state
+    path = directory / STATE
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
 
 
 def verify(directory: Path) -> dict[str, Any]:
@@ -86,9 +85,13 @@ def verify(directory: Path) -> dict[str, Any]:
     manifest = _read_manifest(directory / MANIFEST)
     for name, expected in manifest["files"].items():
         path = directory / name
-        if not path.is_file():
-            raise CheckpointError(f"{path}: missing, though the checkpoint's manifest lists it")
-        if _digest(path) != expected:
+        try:
+            found = _digest(path)
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: missing, though the checkpoint's manifest lists it") from None
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+        if found != expected:
             raise CheckpointError(f"{path}: damaged: its size or sha256 differs from the manifest's")
     return manifest
 
@@ -129,22 +132,48 @@ def trial_name(number: int) -> str:
 
 def best_weights(state: Mapping[str, Any]) -> dict[str, dict[str, torch.Tensor]]:
     """Module name -> tensors of the best epoch, out of a state as `NetTraining.state` describes it."""
-    from_best = state.get("best", {}).get("items", [])
-    weights = dict(from_best).get("weights", {}).get("items", [])
-    return {name: dict(tensors["items"]) for name, tensors in weights}
+    best = from_plain(state["best"]) if "best" in state else {}
+    return dict(best.get("weights", {}))
+
+
+@contextmanager
+def _beside(directory: Path) -> Iterator[Path]:
+    """A directory to write into, which takes the place of ``directory`` if all goes well and vanishes if not."""
+    part = directory.with_name(f".{directory.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        for path in [*part.iterdir(), part]:
+            _flush(path)
+        shutil.rmtree(directory, ignore_errors=True)
+        os.replace(part, directory)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    _flush(directory.parent)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        found, _ = manifest["format"], manifest["files"]
     except FileNotFoundError:
         raise CheckpointError(f"{path}: missing, so this is no whole checkpoint") from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
-    if found != FORMAT:
-        raise CheckpointError(f"{path}: format {found!r} is not known; this version reads format {FORMAT}")
-    return dict(manifest)
+    if not isinstance(manifest, dict) or "format" not in manifest:
+        raise CheckpointError(f"{path}: damaged: no manifest of a checkpoint")
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(f"{path}: format {manifest['format']!r} is not known; this version reads format {FORMAT}")
+    if not _is_complete(manifest):
+        raise CheckpointError(f"{path}: damaged: its epochs or its list of files is missing or wrong")
+    return manifest
+
+
+def _is_complete(manifest: Mapping[str, Any]) -> bool:
+    files, epochs = manifest.get("files"), (manifest.get("epoch"), manifest.get("best_epoch"))
+    if not isinstance(files, dict) or STATE not in files or not all(type(epoch) is int for epoch in epochs):
+        return False
+    return all(Path(name).name == name for name in files)
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -153,5 +182,8 @@ def _digest(path: Path) -> dict[str, Any]:
 
 
 def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

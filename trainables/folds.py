@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from skorch import NeuralNet
 
 from trainables.objective import Objective
-from trainables.scoring import Metrics
+from trainables.scoring import SECONDS, Metrics
 from trainables.tensors import TensorData
 from trainables.training import BestEpoch, NetTraining
 
@@ -17,9 +18,9 @@ from trainables.training import BestEpoch, NetTraining
 class FoldsTraining:
     """Cross-validation inside one trial: the same surface as `NetTraining`, its metrics the means over the folds.
 
-    Each metric ``m`` is joined by ``m_std``, its standard deviation over the folds. A fold that ends early (EarlyStopping)
-    goes on counting with its last epoch's metrics. No weights are kept as the best: the nets of the folds have seen less
-    than all rows.
+    Each metric ``m`` is joined by ``m_std``, its standard deviation over the folds; seconds are summed instead. A fold
+    that ends early (EarlyStopping) goes on counting with its last epoch's metrics. No weights are kept as the best: the
+    nets of the folds have seen less than all rows.
 
     Parameters
     ----------
@@ -85,10 +86,9 @@ class FoldsTraining:
         """
         if self.finished:
             raise RuntimeError(f"all folds are finished after {self.epoch} epochs; make a new training to train again")
-        for fold in self._folds:
-            if not fold.finished:
-                fold.run_epoch()
-        metrics = _mean([fold.log[-1] for fold in self._folds], epoch=self.epoch + 1)
+        trained = [fold.run_epoch() for fold in self._folds if not fold.finished]
+        seconds = {key: sum(row[key] for row in trained) for key in SECONDS}
+        metrics = _over_folds([fold.log[-1] for fold in self._folds]) | seconds | {"epoch": self.epoch + 1}
         self.log.append(metrics)
         value = metrics.get(self.objective.metric)
         if value is not None and self.objective.is_better(value, self.best.value):
@@ -102,20 +102,18 @@ class FoldsTraining:
     def state(self) -> dict[str, Any]:
         """The folds' states, as plain values."""
         best = {"epoch": self.best.epoch, "value": self.best.value}
-        return {"folds": [fold.state() for fold in self._folds], "log": self.log, "best_mean": best}
+        return {"folds": [fold.state() for fold in self._folds], "log": json.dumps(self.log), "best_mean": best}
 
     def load_state(self, state: Mapping[str, Any], *, keep_options: bool = False) -> None:
         """Goes on from `state` as `NetTraining.load_state` does; call it on a training that has run no epoch."""
         for fold, saved in zip(self._folds, state["folds"], strict=True):
             fold.load_state(saved, keep_options=keep_options)
-        self.log = list(state["log"])
+        self.log = json.loads(state["log"])
         self.best = BestEpoch(**state["best_mean"])
 
 
-def _mean(rows: list[Metrics], *, epoch: int) -> Metrics:
-    shared = [key for key in rows[0] if key != "epoch" and all(key in row for row in rows)]
+def _over_folds(rows: list[Metrics]) -> Metrics:
+    shared = [key for key in rows[0] if key not in ("epoch", *SECONDS) and all(key in row for row in rows)]
     columns = {key: np.array([row[key] for row in rows]) for key in shared}
     means = {key: float(values.mean()) for key, values in columns.items()}
-    spread = {f"{key}_std": float(values.std()) for key, values in columns.items() if not key.endswith("_s")}
-    seconds = {key: float(values.sum()) for key, values in columns.items() if key.endswith("_s")}
-    return {"epoch": epoch, **means, **spread, **seconds}
+    return means | {f"{key}_std": float(values.std()) for key, values in columns.items()}

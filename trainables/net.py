@@ -24,7 +24,7 @@ class NetTrainable(tune.Trainable):
     built in the first ``step``, because Tune survives an error there and not in a reset.
     """
 
-    def setup(self, config: dict[str, Any], job: TrialJob) -> None:
+    def setup(self, config: dict[str, Any], job: TrialJob) -> None:  # type: ignore[override]  # as with_parameters has it
         """Keeps the job and fits the process into the trial's share of CPUs and GPU.
 
         Parameters
@@ -75,7 +75,7 @@ class NetTrainable(tune.Trainable):
             raise RuntimeError("Tune asked to save a trial that has not reported anything")
         self._run.save(Path(checkpoint_dir) / CHECKPOINT)
 
-    def load_checkpoint(self, checkpoint: str) -> None:
+    def load_checkpoint(self, checkpoint: str) -> None:  # type: ignore[override]  # Ray's hint is of another time
         """Goes on from what `save_checkpoint` wrote, with this trial's own params."""
         self._run = TrialRun(self._job, self._data, self._config, fresh=True)
         self._run.load(Path(checkpoint) / CHECKPOINT)

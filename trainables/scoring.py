@@ -17,6 +17,9 @@ Metrics = dict[str, float]
 PER_EPOCH = ("epoch", "train_loss", "valid_loss", "train_s", "epoch_s")
 """Keys of every epoch, beside ``valid_<scorer>`` and whatever else the net's callbacks record."""
 
+SECONDS = ("train_s", "epoch_s")
+"""Keys of an epoch that are durations: no quality of the net."""
+
 # skorch's bookkeeping in an epoch's row that is no metric of the net.
 _BOOKKEEPING = ("batches", "epoch", "dur", "train_batch_count", "valid_batch_count")
 

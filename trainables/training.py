@@ -14,13 +14,14 @@ import torch
 from sklearn.base import clone
 from skorch import NeuralNet
 from skorch.callbacks import Callback
+from skorch.dataset import Dataset
 from skorch.history import History
 
 from trainables.batches import make_batches
 from trainables.callback_state import CallbackState
 from trainables.data import TrialData
 from trainables.objective import Objective
-from trainables.plain import from_plain, to_plain
+from trainables.plain import NotPlainError, from_plain, to_plain
 from trainables.randomness import OwnRandomness
 from trainables.scoring import Metrics, add_scorers, epoch_metrics
 from trainables.tensors import TensorData, first_rows
@@ -42,8 +43,10 @@ class NetTraining:
     """One net on one split, trained in steps of an epoch as if by one uninterrupted ``net.fit``.
 
     skorch fires ``on_train_begin`` once, draws the batches it would draw, and keeps its history. The state can be saved
-    after any epoch and loaded in another process: on a CPU the weights, the optimiser, the learning rates, the callbacks'
-    decisions and the history are then the same to the bit. The process's own random states are left alone.
+    after any epoch and loaded in another process: on a CPU the weights, the optimiser, the learning rates, the
+    callbacks' decisions and the history are then the same to the bit. The process's own random states are left alone.
+
+    Not part of the state are attributes that a class derived from NeuralNet gives itself.
 
     Parameters
     ----------
@@ -65,7 +68,7 @@ class NetTraining:
     Raises
     ------
     TypeError
-        The net overrides ``fit_loop``, whose work this class does.
+        The net overrides ``fit_loop``, ``partial_fit`` or ``fit``, whose work this class does.
     ValueError
         skorch refuses the parameters, or the data does not fit the net.
     """
@@ -81,17 +84,16 @@ class NetTraining:
         scorers: Mapping[str, Any] | None = None,
         objective: Objective | None = None,
     ) -> None:
-        _refuse_own_fit_loop(net)
+        _refuse_own_loops(net)
         self.objective = objective or Objective()
         self.log: list[Metrics] = []
         self.best = BestEpoch()
         self.finished = False
-        self._randomness = OwnRandomness(seed)
-        self._rows = data if isinstance(data, TensorData) else TensorData(data)
-        self._split = split
         self.net = _quiet(add_scorers(clone(net), scorers or {}).set_params(**params))
+        self._randomness = OwnRandomness(seed, self.net.device)
+        rows = data if isinstance(data, TensorData) else TensorData(data)
         with self._randomness.in_use():
-            self._begin()
+            self._begin(rows, split)
 
     @property
     def epoch(self) -> int:
@@ -122,7 +124,7 @@ class NetTraining:
             metrics = self._one_epoch()
             self.finished = self.finished or self.epoch >= self.max_epochs
             if self.finished:
-                self.net.notify("on_train_end", X=self._train, y=None)
+                self.net.notify("on_train_end", **_as_given(self._train))
         return metrics
 
     def rows(self, n: int) -> Any:
@@ -135,12 +137,11 @@ class NetTraining:
         Raises
         ------
         trainables.plain.NotPlainError
-            A callback holds something that cannot be stored.
+            A callback or the history holds something that cannot be stored.
         """
         return {
             "finished": self.finished,
-            "modules": {name: to_plain(part.state_dict()) for name, part in self._parts("_modules", "_criteria")},
-            "frozen": {name: _frozen(part) for name, part in self._parts("_modules", "_criteria")},
+            "modules": {name: _module_state(part) for name, part in self._parts("_modules", "_criteria")},
             "optimizers": {name: to_plain(part.state_dict()) for name, part in self._parts("_optimizers")},
             "history": json.dumps(list(self.net.history), default=_json_number),
             "log": json.dumps(self.log),
@@ -157,13 +158,12 @@ class NetTraining:
         state : mapping
             What `state` returned.
         keep_options : bool, default=False
-            Keep this training's own optimiser options (lr, momentum, ...) and take over weights and momenta only: for a
-            population that goes on from another member's weights with other parameters.
+            Keep this training's own optimiser options (lr, momentum, ...) and take over weights, momenta and how far a
+            learning rate schedule is: for a population that goes on from another member's weights with other
+            parameters.
         """
         for name, part in self._parts("_modules", "_criteria"):
-            part.load_state_dict(from_plain(state["modules"][name]))
-            for key, parameter in part.named_parameters():
-                parameter.requires_grad_(key not in state["frozen"][name])
+            _load_module(part, state["modules"][name])
         for name, part in self._parts("_optimizers"):
             saved = from_plain(state["optimizers"][name])
             part.load_state_dict(_with_options_of(part, saved) if keep_options else saved)
@@ -174,12 +174,11 @@ class NetTraining:
         self._callbacks.load_state(state["callbacks"])
         self._randomness.load_state(from_plain(state["random"]))
 
-    def _begin(self) -> None:
-        source = self._rows.source
+    def _begin(self, rows: TensorData, split: int | None) -> None:
         self.net.initialize()
-        self.net.check_data(source.X, source.y)
-        self._train, self._valid = self._rows.datasets(self.net, self._split)
-        self.net.notify("on_train_begin", X=self._train, y=None)
+        self.net.check_data(rows.source.X, rows.source.y)
+        self._train, self._valid = rows.datasets(self.net, split)
+        self.net.notify("on_train_begin", **_as_given(self._train))
         self._callbacks = CallbackState(self.net)
         self._train_batches = make_batches(self.net, self._train, training=True)
         self._valid_batches = None if self._valid is None else make_batches(self.net, self._valid, training=False)
@@ -221,28 +220,49 @@ class NetTraining:
         return [(name.rstrip("_"), getattr(self.net, name.rstrip("_") + "_")) for name in names]
 
 
-def _refuse_own_fit_loop(net: NeuralNet) -> None:
-    if type(net).fit_loop is not NeuralNet.fit_loop:
+def _refuse_own_loops(net: NeuralNet) -> None:
+    loops = ("fit", "partial_fit", "fit_loop")
+    own = [name for name in loops if not getattr(type(net), name).__module__.startswith("skorch.")]
+    if own:
         raise TypeError(
-            f"{type(net).__qualname__} overrides fit_loop, which a sweep replaces to stop and resume between epochs: "
-            "override run_single_epoch, train_step or validation_step instead"
+            f"{type(net).__qualname__} overrides {' and '.join(own)}, which a sweep replaces to stop and resume "
+            "between epochs: override run_single_epoch, train_step or validation_step, or use a callback, instead"
         )
 
 
 def _quiet(net: NeuralNet) -> NeuralNet:
     # PrintLog builds its table for every epoch even when nothing is shown.
     has_log = net.callbacks != "disable" and any(name == "print_log" for name, _ in net.get_default_callbacks())
-    return net.set_params(callbacks__print_log=None) if has_log else net
+    return net.set_params(verbose=0, **({"callbacks__print_log": None} if has_log else {}))
+
+
+def _as_given(dataset: Any) -> dict[str, Any]:
+    """X and y as ``fit`` would have been given them: callbacks such as InputShapeSetter look at them."""
+    return {"X": dataset.X, "y": dataset.y} if isinstance(dataset, Dataset) else {"X": dataset, "y": None}
+
+
+def _module_state(module: torch.nn.Module) -> dict[str, Any]:
+    parameters = dict(module.named_parameters())
+    frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
+    return {"weights": to_plain(module.state_dict()), "frozen": frozen}
+
+
+def _load_module(module: torch.nn.Module, saved: Mapping[str, Any]) -> None:
+    module.load_state_dict(from_plain(saved["weights"]))
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name not in saved["frozen"])
 
 
 def _with_options_of(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
-    own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
-    groups = [group | options for group, options in zip(saved["param_groups"], own, strict=True)]
-    return saved | {"param_groups": groups}
+    groups = zip(saved["param_groups"], optimizer.param_groups, strict=True)
+    return saved | {"param_groups": [_with_options(theirs, own) for theirs, own in groups]}
 
 
-def _frozen(module: torch.nn.Module) -> list[str]:
-    return [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+def _with_options(theirs: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    options = {key: value for key, value in own.items() if key != "params"}
+    # A learning rate schedule goes on where it was: the share of the initial rate that is left is the same.
+    share = theirs["lr"] / theirs["initial_lr"] if theirs.get("initial_lr") else 1.0
+    return theirs | options | {"lr": own["lr"] * share}
 
 
 def _copy(state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,18 +271,18 @@ def _copy(state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _raised_by_callback(trace: TracebackType | None) -> bool:
-    """Whether a callback raised the KeyboardInterrupt, skorch's way to end a training, and not a person."""
-    while trace is not None:
-        frame = trace.tb_frame
-        if frame.f_code.co_name.startswith("on_") and isinstance(frame.f_locals.get("self"), Callback):
-            return True
+    """Whether a callback raised the KeyboardInterrupt, skorch's way to end a training, and not a person.
+
+    A person's comes up wherever the program happens to be, mostly deep inside torch or a scorer.
+    """
+    while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return False
+    return trace is not None and isinstance(trace.tb_frame.f_locals.get("self"), Callback)
 
 
 def _json_number(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
         return value.tolist()
-    raise TypeError(
-        f"the net's history holds a {type(value).__qualname__}, which cannot be stored: record numbers, strings or lists"
+    raise NotPlainError(
+        f"the net's history holds a {type(value).__qualname__}, which cannot be stored: record numbers, strings, lists"
     )

@@ -1,4 +1,4 @@
-"""TrialRun: one trial from its first epoch, or its newest checkpoint, to its end. Decides nothing about other trials."""
+"""TrialRun: one trial from its first epoch, or its newest checkpoint, to its end. Knows nothing of other trials."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from trainables.folds import FoldsTraining
 from trainables.measurements import PeakMemory, count_parameters, inference_speed, stability
 from trainables.objective import Objective
 from trainables.scoring import Metrics, has_diverged
+from trainables.suggestions import did_you_mean
 from trainables.tensors import TensorData
 from trainables.training import NetTraining
 
@@ -97,6 +98,7 @@ class TrialRun:
         self._memory.reset()
         self._folder = job.trials / checkpoint.trial_name(self.trial)
         self._reported = 0
+        self._between_epochs = True
         self._saved_at, self._saved_epoch = time.monotonic(), 0
         self._costs: Metrics = {}
         self._passed_over: list[str] = []
@@ -108,9 +110,15 @@ class TrialRun:
         Returns
         -------
         dict
-            ``last``: metrics of the latest epoch; ``rows``: metrics of each epoch since the last report (all since epoch 1 in the first report after a
-            checkpoint was loaded); ``ended``: None, ``"completed"`` or ``"diverged"``; ``checkpoint``: name of a checkpoint
-            that was written, or None; ``costs``: what the trial has cost so far; ``notes``: what a person should know.
+            ``last``: metrics of the latest epoch; ``rows``: metrics of each epoch since the last report (all since
+            epoch 1 in the first report of a run that goes on from its checkpoint, which trains nothing); ``ended``:
+            None, ``"completed"`` or ``"diverged"``; ``checkpoint``: name of the checkpoint of the latest epoch if one
+            is due, or None; ``costs``: what the trial has cost so far; ``notes``: what a person should know.
+
+        Raises
+        ------
+        LookupError
+            An epoch does not report the sweep's metric; the message names what it reports.
         """
         idle = self._resumed or self.training.finished
         ended = self._ended_at(self.training.log[-1]) if idle else self._train()
@@ -123,24 +131,27 @@ class TrialRun:
 
     def save(self, directory: Path) -> None:
         """Writes the training's state and the params it was reached with to ``directory``."""
-        state = self.training.state() | {"params": json.dumps(self._params, sort_keys=True)}
+        state = self.training.state() | {"params": self._described_params()}
         checkpoint.save(state, directory, epoch=self.training.epoch, best_epoch=self.training.best.epoch)
 
     def load(self, directory: Path) -> None:
         """Goes on from a state that `save` wrote; its epochs count as reported.
 
-        A state reached with other params (another member of a population) gives its weights and momenta; the optimiser's
-        options stay this trial's own.
+        A state reached with other params (another member of a population) gives its weights and momenta; the
+        optimiser's options stay this trial's own.
         """
         state = checkpoint.load(directory)
-        other = json.loads(state["params"]) != self._params
+        other = state["params"] != self._described_params()
         self.training.load_state(state, keep_options=other)
         self._reported = self.training.epoch
         self._resumed = False
 
     def close(self) -> None:
-        """Ends the run from outside, as a scheduler or a time limit does: what was reached since is saved."""
-        if self.training.epoch > self._saved_epoch:
+        """Ends the run from outside, as a scheduler or a time limit does: what was reached since is saved.
+
+        Nothing is saved after an error or an interrupt in the middle of an epoch.
+        """
+        if self._between_epochs and self.training.epoch != self._saved_epoch:
             self._save()
 
     def _resume(self) -> bool:
@@ -153,7 +164,10 @@ class TrialRun:
     def _train(self) -> str | None:
         started = time.monotonic()
         while True:
-            ended = self._ended_at(self.training.run_epoch())
+            self._between_epochs = False
+            metrics = self.training.run_epoch()
+            self._between_epochs = True
+            ended = self._ended_at(metrics)
             at_rung = self.training.epoch in self.job.rungs
             if ended or at_rung or time.monotonic() - started >= self.job.report_every_s:
                 return ended
@@ -161,9 +175,9 @@ class TrialRun:
     def _ended_at(self, metrics: Metrics) -> str | None:
         metric = self.job.objective.metric
         if metric not in metrics:
-            raise KeyError(
-                f"epoch {self.training.epoch} reported no {metric!r}; it reported: {', '.join(sorted(metrics))}"
-            )
+            reported = ", ".join(sorted(metrics))
+            hint = did_you_mean(metric, metrics)
+            raise LookupError(f"epoch {self.training.epoch} reported no {metric!r}; it reported {reported}{hint}")
         if has_diverged(metrics, metric):
             return "diverged"
         return "completed" if self.training.finished else None
@@ -172,15 +186,22 @@ class TrialRun:
         due = time.monotonic() - self._saved_at >= self.job.checkpoint_every_s
         if not (ended or due or self.training.epoch in self.job.rungs):
             return None
-        return self._save()
+        if self.training.epoch != self._saved_epoch:
+            self._save()
+        return checkpoint.directory_name(self.training.epoch)
 
-    def _save(self) -> str:
-        name = checkpoint.directory_name(self.training.epoch)
-        self.save(self._folder / name)
+    def _save(self) -> None:
+        newest = self._folder / checkpoint.directory_name(self.training.epoch)
+        self.save(newest)
         self._saved_at, self._saved_epoch = time.monotonic(), self.training.epoch
-        for old in sorted(self._folder.glob("checkpoint-*"))[:-_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
-        return name
+        saved = sorted(self._folder.glob("checkpoint-*"))
+        # One of a later epoch was left behind when the trial began anew or took over from another.
+        kept = [directory for directory in saved if directory <= newest][-_KEPT:]
+        for directory in set(saved) - set(kept):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _described_params(self) -> str:
+        return json.dumps(self._params, sort_keys=True, default=str)
 
     def _measure(self) -> Metrics:
         net = self.training.net
@@ -200,9 +221,8 @@ def make_training(job: TrialJob, data: TensorData, config: Mapping[str, Any]) ->
     """The training that a config describes: one net, or one net per fold where the data has several splits."""
     params = resolve_params(config["params"], job.objects)
     seed = trial_seed(job.seed, int(config["trial"]))
-    options = {"scorers": job.scorers, "objective": job.objective}
-    kind = NetTraining if len(job.data.splits) == 1 else FoldsTraining
-    return kind(job.net, data, params, seed, **options)
+    training = NetTraining if len(job.data.splits) == 1 else FoldsTraining
+    return training(job.net, data, params, seed, scorers=job.scorers, objective=job.objective)
 
 
 def resolve_params(params: Mapping[str, Any], objects: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,254 @@
+"""Progress: what a terminal shows while a sweep runs. Reads the state, changes nothing, and knows nothing of Ray."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from sweeps.output import brief, columns, duration
+from sweeps.records import SweepState, TrialRecord, TrialStatus
+
+_REDRAW_S = 0.25
+_LINE_S = 5.0
+_BEST_LINE_S = 1.0
+# A sweep of many thousand trials takes longer to count: counting gets at most this share of the time.
+_MOST_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class RungCount:
+    """How many trials reached a rung, and how many were stopped there."""
+
+    epoch: int
+    reached: int
+    stopped: int
+
+
+@dataclass(frozen=True)
+class BestSoFar:
+    """The best epoch of all trials so far."""
+
+    score: float
+    epoch: int
+    trial: int
+
+
+@dataclass(frozen=True)
+class FailureCount:
+    """Failed trials of one cause, and the first line of the latest error."""
+
+    cause: str
+    trials: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a sweep stands.
+
+    Attributes
+    ----------
+    metric : str
+        What a score is.
+    n_trials : int
+        How many trials there will be.
+    counts : mapping of TrialStatus to int
+        Trials that stand at each status; without zeros.
+    epochs : int
+        Epochs trained in all trials together.
+    best : BestSoFar or None
+        None before the first score.
+    rungs : tuple of RungCount
+        Ascending.
+    failures : tuple of FailureCount
+        Most frequent first.
+    elapsed_s : float
+        Seconds since the first trial started.
+    eta_s : float or None
+        Seconds that are left if the rest is like the trials that have ended; None before one has.
+    """
+
+    metric: str
+    n_trials: int
+    counts: Mapping[TrialStatus, int]
+    epochs: int
+    best: BestSoFar | None
+    rungs: tuple[RungCount, ...]
+    failures: tuple[FailureCount, ...]
+    elapsed_s: float
+    eta_s: float | None
+
+    @property
+    def n_ended(self) -> int:
+        """Trials that train no more."""
+        return sum(count for status, count in self.counts.items() if status.is_end)
+
+
+def snapshot(state: SweepState, n_trials: int, rungs: Sequence[int], elapsed_s: float) -> Snapshot:
+    """Counts what a state says.
+
+    Parameters
+    ----------
+    state : SweepState
+        Only read.
+    n_trials : int
+        How many trials there will be.
+    rungs : sequence of int
+        Epochs at which the scheduler compares.
+    elapsed_s : float
+        Seconds since the first trial started.
+    """
+    records = state.trials.values()
+    counts = Counter(record.status for record in records)
+    best = state.best
+    return Snapshot(
+        metric=state.objective.metric,
+        n_trials=n_trials,
+        counts={status: counts[status] for status in TrialStatus if counts[status]},
+        epochs=state.epochs,
+        best=None if best is None else BestSoFar(best.best_value or 0.0, best.best_epoch or 0, best.trial),
+        rungs=_count_rungs([(record.epoch, record.rung) for record in records], rungs),
+        failures=_count_failures([record for record in records if record.status is TrialStatus.FAILED]),
+        elapsed_s=elapsed_s,
+        eta_s=_eta_s(state, n_trials, elapsed_s),
+    )
+
+
+def as_line(found: Snapshot) -> str:
+    """A snapshot on one line, for logs."""
+    parts = [f"{found.n_ended}/{found.n_trials} trials ended ({_counts(found)})", f"{found.epochs} epochs"]
+    parts += [f"best {_best(found)}"] if found.best else []
+    parts += [f"{failure.trials} failed: {failure.error}" for failure in found.failures[:1]]
+    parts.append(duration(found.elapsed_s))
+    parts += [f"about {duration(found.eta_s)} left"] if found.eta_s else []
+    return " | ".join(parts)
+
+
+def as_panel(found: Snapshot) -> RenderableType:
+    """A snapshot as a panel, for a terminal."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row("trials", f"{found.n_ended}/{found.n_trials} ended: {_counts(found)}")
+    table.add_row("epochs", str(found.epochs))
+    table.add_row("best", _best(found) if found.best else "no score yet")
+    left = f", about {duration(found.eta_s)} left" if found.eta_s else ""
+    table.add_row("time", f"{duration(found.elapsed_s)}{left}")
+    for failure in found.failures:
+        table.add_row("failed", f"{failure.trials} × {failure.cause}: {failure.error}")
+    rows = [{"epoch": rung.epoch, "reached": rung.reached, "stopped": rung.stopped} for rung in found.rungs]
+    bar = ProgressBar(total=max(1, found.n_trials), completed=found.n_ended, width=60)
+    return Panel(Group(bar, table, *(["", columns(rows)] if rows else [])), title="sweep", expand=False)
+
+
+class Progress:
+    """Shows a running sweep: in place on a terminal, as lines elsewhere.
+
+    Used as a context manager; an instance is what `Sweep.run` takes as ``show``, its `tell` what it takes as ``tell``. It
+    may be called at any rate.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where to show it: of stderr.
+    clock : callable, optional
+        Seconds from some moment on.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._state: SweepState | None = None
+        self._started: float | None = None
+        self._drawn_at = float("-inf")
+        self._wait_s = 0.0
+        self._best: float | None = None
+
+    def tell(self, line: str) -> None:
+        """Shows a line that stays."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def __call__(self, state: SweepState) -> None:
+        """Takes notice of a new state; draws it if it is time."""
+        if not state.trials:
+            return
+        self._state = state
+        if self._is_due():
+            self._draw(state)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._state is not None:
+            self._draw(self._state)
+        if self._live is not None:
+            self._live.stop()
+
+    def _is_due(self) -> bool:
+        waited_s = self._clock() - self._drawn_at
+        if waited_s >= self._wait_s:
+            return True
+        return self._live is None and waited_s >= _BEST_LINE_S and self._best != _score(self._state)
+
+    def _draw(self, state: SweepState) -> None:
+        began = self._clock()
+        if self._started is None and any(record.started for record in state.trials.values()):
+            self._started = began
+        attempt = state.attempts[-1]
+        elapsed_s = 0.0 if self._started is None else began - self._started
+        found = snapshot(state, attempt["n_trials"], attempt["rungs"], elapsed_s)
+        if self._live is None:
+            self.tell(as_line(found))
+        else:
+            self._live.start()
+            self._live.update(as_panel(found), refresh=True)
+        self._best, self._drawn_at = _score(state), self._clock()
+        least_s = _LINE_S if self._live is None else _REDRAW_S
+        self._wait_s = max(least_s, (self._drawn_at - began) / _MOST_SHARE)
+
+
+def _score(state: SweepState | None) -> float | None:
+    return None if state is None or state.best is None else state.best.best_value
+
+
+def _counts(found: Snapshot) -> str:
+    return ", ".join(f"{count} {status.lower()}" for status, count in found.counts.items())
+
+
+def _best(found: Snapshot) -> str:
+    best = found.best
+    return f"{found.metric} {brief(best.score)} (trial {best.trial}, epoch {best.epoch})" if best else ""
+
+
+def _count_rungs(reached: Sequence[tuple[int, int | None]], rungs: Sequence[int]) -> tuple[RungCount, ...]:
+    epochs = sorted(epoch for epoch, _ in reached)
+    stopped = Counter(rung for _, rung in reached)
+    return tuple(RungCount(rung, sum(epoch >= rung for epoch in epochs), stopped[rung]) for rung in rungs)
+
+
+def _count_failures(failed: Sequence[TrialRecord]) -> tuple[FailureCount, ...]:
+    counts = Counter(record.cause or "unknown" for record in failed)
+    latest = {record.cause or "unknown": (record.error or "unknown error").splitlines()[0] for record in failed}
+    return tuple(FailureCount(cause, count, latest[cause]) for cause, count in counts.most_common())
+
+
+def _eta_s(state: SweepState, n_trials: int, elapsed_s: float) -> float | None:
+    ended = [record.epoch for record in state.trials.values() if record.status.is_end]
+    epochs = state.epochs
+    if not ended or not epochs or len(ended) >= n_trials:
+        return None
+    of_one = sum(ended) / len(ended)
+    left = of_one * (n_trials - len(ended)) - (epochs - sum(ended))
+    return max(0.0, left) * elapsed_s / epochs

@@ -1,0 +1,20 @@
+"""Values as strict JSON text, for other programs to read. The journal has an encoding of its own."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def as_json(value: Any) -> str:
+    """Strict JSON, indented; what JSON does not know (NaN, infinity) is null, times are ISO 8601."""
+    return json.dumps(_strict(value), indent=1, ensure_ascii=False, default=str) + "\n"
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _strict(part) for key, part in value.items()}
+    return [_strict(part) for part in value] if isinstance(value, (list, tuple)) else value
