@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from ruamel.yaml import YAML
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from sklearn.base import clone
 from skorch import NeuralNet
@@ -29,6 +30,7 @@ from trainables.training import NetTraining
 from trainables.trial import resolve_params, trial_seed
 
 WEIGHTS = "model.safetensors"
+HOWTO = "HOWTO.md"
 
 
 def write_best(paths: SweepPaths, manifest: Mapping[str, Any], plan: SweepPlan, record: TrialRecord) -> None:
@@ -65,33 +67,40 @@ def write_best(paths: SweepPaths, manifest: Mapping[str, Any], plan: SweepPlan, 
     (beside / "params.yaml").write_text(text.getvalue(), encoding="utf-8")
     rows = [record.rows[epoch] for epoch in sorted(record.rows)]
     (beside / "history.json").write_text(as_json(rows), encoding="utf-8")
-    (beside / "HOWTO.md").write_text(_howto(paths, manifest, record), encoding="utf-8")
+    (beside / HOWTO).write_text(_howto(paths, manifest, record), encoding="utf-8")
     shutil.rmtree(paths.best, ignore_errors=True)
     os.replace(beside, paths.best)
 
 
 def load_best_net(
-    paths: SweepPaths, manifest: Mapping[str, Any], record: TrialRecord, net: NeuralNet | None
+    paths: SweepPaths,
+    manifest: Mapping[str, Any],
+    record: TrialRecord,
+    net: NeuralNet | None,
+    objects: Mapping[str, Mapping[str, Any]],
 ) -> NeuralNet:
     """The best net, initialized, with its weights.
 
     Raises
     ------
     SweepStateError
-        The weights are missing.
+        The weights are missing, or not those of such a net.
     SpecError
-        There is no net to put them into.
+        There is no net to put them into, or one of its parameters was an object that is not at hand.
     """
     weights = paths.best / WEIGHTS
     if not weights.is_file():
         raise SweepStateError(f"{weights}: missing: the sweep has not ended, or its best net was not written")
     template = net if net is not None else _net_of(paths, manifest)
-    params = {name: _imported(value) for name, value in (record.best_params or {}).items()}
+    params = _with_objects(record.best_params or {}, manifest, objects)
     best = clone(template).set_params(**params, **_classes(template, manifest))
     if not torch.cuda.is_available():
         best.set_params(device="cpu")
     best.initialize()
-    best.load_params(f_params=str(weights), use_safetensors=True)
+    try:
+        best.load_params(f_params=str(weights), use_safetensors=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise SweepStateError(f"{weights}: cannot be loaded into the net: {error}") from error
     return best
 
 
@@ -142,8 +151,22 @@ def _refit(plan: SweepPlan, record: TrialRecord, target: Path) -> None:
     save_file({key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}, target)
 
 
-def _imported(value: Any) -> Any:
-    return import_object(value) if is_import_string(value) else value
+def _with_objects(
+    params: Mapping[str, Any], manifest: Mapping[str, Any], objects: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    known = resolve_params(params, objects)
+    problems = [
+        Problem(f"was {value}, an object of the program that made the sweep; {HOWTO} loads the weights", name)
+        for name, value in known.items()
+        if _is_lost(name, value, manifest)
+    ]
+    if problems:
+        raise SpecError(*problems)
+    return {name: import_object(value) if is_import_string(value) else value for name, value in known.items()}
+
+
+def _is_lost(name: str, value: Any, manifest: Mapping[str, Any]) -> bool:
+    return isinstance(value, str) and value in manifest["objects"].get(name, ())
 
 
 def _classes(net: NeuralNet, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,15 +177,16 @@ def _classes(net: NeuralNet, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _howto(paths: SweepPaths, manifest: Mapping[str, Any], record: TrialRecord) -> str:
     params = dict(record.best_params or {})
-    imports, written = _as_code(params)
+    imports, written = _as_code(params, manifest)
     classes = manifest.get("classes")
     if classes is not None and manifest.get("takes_classes"):
-        written["classes"] = json.dumps(classes)
-    arguments = "".join(f"    {name}={text},\n" for name, text in written.items())
+        written["classes"] = json.dumps(classes) + ","
+    arguments = "".join(f"    {name}={text}\n" for name, text in written.items())
     module, _, attribute = (manifest.get("net") or "your_module:make_net").partition(":")
     name = attribute.split(".")[0]
-    call = f"{attribute}()" if manifest.get("net_is_callable", True) else f"clone({attribute})"
-    needs_clone = "" if manifest.get("net_is_callable", True) else "from sklearn.base import clone\n"
+    is_callable = manifest["net_is_callable"]
+    call = f"{attribute}()" if is_callable else f"clone({attribute})"
+    needs_clone = "" if is_callable else "from sklearn.base import clone\n"
     folders = "".join(f"sys.path.insert(0, {json.dumps(folder)})\n" for folder in manifest["search_path"])
     score = f"{manifest['metric']} = {record.best_value:.6g} after epoch {record.best_epoch} of trial {record.trial}"
     return (
@@ -176,13 +200,15 @@ def _howto(paths: SweepPaths, manifest: Mapping[str, Any], record: TrialRecord) 
     )
 
 
-def _as_code(params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+def _as_code(params: Mapping[str, Any], manifest: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     imports, written = "", {}
     for name, value in params.items():
         if is_import_string(value):
             module, _, attribute = value.partition(":")
             imports += f"import {module}\n"
-            written[name] = f"{module}.{attribute}"
+            written[name] = f"{module}.{attribute},"
+        elif _is_lost(name, value, manifest):
+            written[name] = f"...,  # {value}: put the object of your program here"
         else:
-            written[name] = repr(value)
+            written[name] = f"{value!r},"
     return imports, written

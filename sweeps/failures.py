@@ -49,7 +49,7 @@ def read_failure(text: str) -> Failure:
     text : str
         A traceback, or Ray's description of a dead worker.
     """
-    lines = [line.rstrip() for line in text.strip().splitlines() if line.strip()]
+    lines = [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("Failure # ")]
     cause = next((name for name, sign in _SIGNS if sign.search(text)), "user")
     return Failure(cause, _headline(lines, cause), "\n".join(lines[-_TRACE_LINES:]))
 
@@ -79,5 +79,7 @@ def deserves_retry(failure: Failure, epoch: int, earlier: Sequence[dict[str, Any
 def _headline(lines: Sequence[str], cause: str) -> str:
     if cause == "worker_died":
         return "the worker process died: it was killed, exited by itself or crashed in native code"
-    named = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception|Interrupt|Exit|Warning)\b", line)]
-    return named[-1] if named else (lines[-1].strip() if lines else "unknown error")
+    # A traceback's last frame is followed by indented code and then by the error.
+    frames = [index for index, line in enumerate(lines) if line.startswith('  File "')]
+    flush = [line for line in lines[frames[-1] + 1 if frames else 0 :] if not line[0].isspace()]
+    return next(iter([*flush, *lines[-1:]]), "unknown error").strip()

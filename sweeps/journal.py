@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from sweeps.errors import SweepStateError
 
@@ -39,9 +39,9 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         path = folder / _FILE
-        self._seq, whole = _check(path)
-        self._file: IO[bytes] = path.open("ab")
-        self._file.truncate(whole)
+        self._seq, self._whole = _check(path)
+        self._file = path.open("ab", buffering=0)
+        self._file.truncate(self._whole)
         self._pending: list[bytes] = []
 
     def append(self, event: Mapping[str, Any]) -> Event:
@@ -53,17 +53,21 @@ class Journal:
             The record as a reader will get it back.
         """
         self._seq += 1
-        numbered: Event = {"seq": self._seq, **event}
-        self._pending.append(_line(numbered))
-        return numbered
+        body = _body({"seq": self._seq, **event})
+        self._pending.append(_line(body))
+        return _event(body)
 
     def flush(self) -> None:
         """Writes what was collected and waits until the disk has it."""
         if not self._pending:
             return
-        self._file.write(b"".join(self._pending))
-        self._file.flush()
+        lines = b"".join(self._pending)
+        self._file.truncate(self._whole)  # of a part that an earlier try left when the disk was full
+        rest = memoryview(lines)
+        while rest:
+            rest = rest[self._file.write(rest) :]
         os.fsync(self._file.fileno())
+        self._whole += len(lines)
         self._pending.clear()
 
     def close(self) -> None:
@@ -113,9 +117,16 @@ def _events(path: Path) -> Iterator[tuple[Event, int]]:
             yield _parse(line, number, path), end
 
 
-def _line(event: Event) -> bytes:
-    body = json.dumps(_encoded(event), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+def _body(event: Event) -> bytes:
+    return json.dumps(_encoded(event), separators=(",", ":"), allow_nan=False).encode()
+
+
+def _line(body: bytes) -> bytes:
     return b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+
+
+def _event(body: bytes) -> Event:
+    return dict(_decoded(json.loads(body)))
 
 
 def _parse(line: bytes, number: int, path: Path) -> Event:
@@ -123,10 +134,10 @@ def _parse(line: bytes, number: int, path: Path) -> Event:
     body += b"}"
     if check != b'%08x"}\n' % zlib.crc32(body):
         raise SweepStateError(f"{path}:{number}: damaged: the line does not have the checksum that it was written with")
-    event = _decoded(json.loads(body))
+    event = _event(body)
     if event["seq"] != number:
         raise SweepStateError(f"{path}:{number}: record {event['seq']} stands here; lines are missing or doubled")
-    return dict(event)
+    return event
 
 
 def _encoded(value: Any) -> Any:
@@ -134,7 +145,8 @@ def _encoded(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": str(value)}
     if isinstance(value, dict):
-        return {key: _encoded(part) for key, part in value.items()}
+        parts = {key: _encoded(part) for key, part in value.items()}
+        return {"float": [parts["float"]]} if parts.keys() == {"float"} else parts
     if isinstance(value, (list, tuple)):
         return [_encoded(part) for part in value]
     return value
@@ -142,7 +154,8 @@ def _encoded(value: Any) -> Any:
 
 def _decoded(value: Any) -> Any:
     if isinstance(value, dict):
-        if value.keys() == {"float"}:
+        if value.keys() == {"float"} and isinstance(value["float"], str):
             return float(value["float"])
-        return {key: _decoded(part) for key, part in value.items()}
+        parts = {key: _decoded(part) for key, part in value.items()}
+        return {"float": parts["float"][0]} if parts.keys() == {"float"} else parts
     return [_decoded(part) for part in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What the recorded sweeps say: lists of sweeps, trials and epochs, the best one, and how a run ended. Writes nothing."""
+"""What recorded sweeps say: lists of sweeps, trials and epochs, the best one, how a run ended. Writes nothing."""
 
 from __future__ import annotations
 
@@ -67,9 +67,11 @@ def show_sweep(result: SweepResult, *, sort: str = "trial", limit: int | None = 
     head = {"name": result.paths.name, "status": status_of(result), "trials": len(records)}
     head |= {key: result.manifest[key] for key in ("metric", "goal", "created", "data", "versions", "notes")}
     rows = [trial_row(record) for record in chosen]
-    parts = [fields(_head(result)), "", *_trial_table(result.state, shown), *failure_lines(result.state)]
+    parts = [fields(_head(result)), "", *_trial_table(result.state, shown)]
     if len(shown) < len(records):
-        parts.insert(3, f"{len(shown)} of {len(records)} trials; --limit 0 shows all")
+        parts.append(f"{len(shown)} of {len(records)} trials; --limit 0 shows all")
+    failures = failure_lines(result.state)
+    parts += ["", *failures] if failures else []
     return Answer({"sweep": head, "trials": rows}, rows, parts)
 
 
@@ -88,8 +90,9 @@ def show_trial(result: SweepResult, trial: int, *, limit: int | None = None) -> 
     rows = [record.rows[epoch] for epoch in sorted(record.rows)]
     shown = rows[-TABLE_LIMIT:] if limit is None else rows[-limit:]
     row = trial_row(record)
-    head = {key: value for key, value in row.items() if value is not None and key not in ("params", "error")}
-    parts: list[RenderableType] = [fields(head), "", fields(record.params), "", *([columns(shown)] if shown else [])]
+    head = {key: value for key, value in row.items() if value not in (None, "") and key not in ("params", "error")}
+    parts: list[RenderableType] = [fields(head), "", fields(record.params)]
+    parts += ["", columns(shown)] if shown else []
     if len(shown) < len(rows):
         parts.append(f"the last {len(shown)} of {len(rows)} epochs; --limit 0 shows all")
     parts += ["", record.error] if record.error else []

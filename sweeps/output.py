@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,9 +13,14 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 from ruamel.yaml import YAML
 
+from sweeps.strict_json import as_json
+
 Row = Mapping[str, Any]
+
+_LARGE = 100_000  # numbers from here on are written out
 
 
 class Format(StrEnum):
@@ -63,8 +67,8 @@ def write(answer: Answer, form: Format, width: int) -> str:
         return as_text(answer.parts, width)
     if form is Format.CSV:
         return _as_csv(answer.rows)
-    value = strict(answer.value)
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n" if form is Format.JSON else _as_yaml(value)
+    text = as_json(answer.value)
+    return text if form is Format.JSON else _as_yaml(json.loads(text))
 
 
 def as_text(parts: Sequence[RenderableType], width: int) -> str:
@@ -72,17 +76,17 @@ def as_text(parts: Sequence[RenderableType], width: int) -> str:
     text = StringIO()
     console = Console(file=text, width=width, color_system=None, markup=False, emoji=False, highlight=False)
     for part in parts:
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, str))  # a command that is folded cannot be copied
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def fields(values: Mapping[str, Any]) -> Table:
-    """Names and values below each other."""
+    """Names and values below each other; what looks like rich's markup stays as it is, here and in `columns`."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in values.items():
-        table.add_row(name, value if isinstance(value, str) else brief(value))
+        table.add_row(name, Text(value if isinstance(value, str) else brief(value)))
     return table
 
 
@@ -94,16 +98,18 @@ def columns(rows: Sequence[Row]) -> Table:
         is_number = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(brief(row.get(name)) for name in names))
+        table.add_row(*(Text(brief(row.get(name))) for name in names))
     return table
 
 
 def brief(value: Any) -> str:
-    """A value for people: four significant digits, nothing for None, params as ``lr=0.01 batch_size=32``."""
+    """A value for people: at least four significant digits, nothing for None, params as ``lr=0.01 batch_size=32``."""
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}" if abs(value) < _LARGE else f"{value:.0f}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, Mapping):
         return " ".join(f"{name}={brief(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
@@ -120,19 +126,6 @@ def duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
-def strict(value: Any) -> Any:
-    """Plain data that JSON knows: what is not finite is None, a time is ISO 8601."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): strict(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [strict(part) for part in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value if value is None or isinstance(value, (bool, int)) else str(value)
-
-
 def flat(row: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Names and values of a row, those of mappings within it under dotted names; a list is JSON."""
     for name, value in row.items():
@@ -143,7 +136,7 @@ def flat(row: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _as_csv(rows: Sequence[Row]) -> str:
-    flattened = [dict(flat(strict(row))) for row in rows]
+    flattened = [dict(flat(row)) for row in json.loads(as_json(rows))]
     text = StringIO()
     names = list(dict.fromkeys(name for row in flattened for name in row))
     writer = csv.DictWriter(text, names, lineterminator="\n")

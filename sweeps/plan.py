@@ -18,7 +18,7 @@ from search_spaces.domains import Choice, Constant
 from search_spaces.names import check_names
 from search_spaces.problems import SpaceError
 from search_spaces.space import SearchSpace
-from sweeps.config import SweepConfig
+from sweeps.config import SchedulerConfig, SweepConfig
 from sweeps.errors import InfeasibleError, Problem, SpecError, did_you_mean
 from sweeps.population import mutable_names
 from sweeps.probe import Probe, probe
@@ -96,7 +96,10 @@ def make_plan(
     problems: list[Problem] = []
     objects = _objects(space, net, problems)
     trial_data = _trial_data(config, net, data, problems)
-    problems += [*_device_problems(config, net), *_population_problems(config, net, space), *_pickle_problems(net)]
+    problems += [*_device_problems(config, net), *_population_problems(config, net, space)]
+    problems += [*_pickle_problems("net", net), *_pickle_problems("scoring", scorers)]
+    max_epochs = _max_epochs(space, net, problems)
+    problems += _grace_problems(config, max_epochs)
     if trial_data is None or problems:
         raise SpecError(*problems)
     objective = Objective(config.metric.name, config.metric.goal == "maximize")
@@ -112,9 +115,7 @@ def make_plan(
         checkpoint_every_s=config.checkpoint.every_s,
     )
     job, seen = _probe_metric(job, _first_configs(config, space, objective))
-    max_epochs = _max_epochs(space, net)
-    compared = rungs(config.scheduler.grace_period, config.scheduler.reduction_factor, max_epochs)
-    job = replace(job, rungs=compared if config.scheduler.name == "asha" else ())
+    job = replace(job, rungs=_rungs(config.scheduler, max_epochs))
     n_trials = how_many(config.searcher, space)
     notes = (*trial_data.notes, *_count_notes(config, n_trials), *_metric_notes(objective))
     return SweepPlan(config, space, job, n_trials, max_epochs, seen, notes)
@@ -179,12 +180,20 @@ def _population_problems(config: SweepConfig, net: NeuralNet, space: SearchSpace
     return []
 
 
-def _pickle_problems(net: NeuralNet) -> list[Problem]:
+def _grace_problems(config: SweepConfig, max_epochs: int) -> list[Problem]:
+    given = config.scheduler.grace_period
+    if config.scheduler.name not in ("asha", "median") or given <= max_epochs:
+        return []
+    text = f"{given} epochs, but no trial trains longer than max_epochs {max_epochs}; lower it or raise max_epochs"
+    return [Problem(text, "scheduler.grace_period")]
+
+
+def _pickle_problems(where: str, what: object) -> list[Problem]:
     try:
-        cloudpickle.dumps(net)
+        cloudpickle.dumps(what)
     except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
-        text = f"cannot travel to the workers: {error}; keep open files, locks and connections out of the net"
-        return [Problem(text, "net")]
+        text = f"cannot travel to the workers: {error}; keep open files, locks and connections out of it"
+        return [Problem(text, where)]
     return []
 
 
@@ -210,13 +219,27 @@ def _probe_metric(job: TrialJob, configs: list[dict[str, Any]]) -> tuple[TrialJo
     return job, seen
 
 
-def _max_epochs(space: SearchSpace, net: NeuralNet) -> int:
-    domain = space.domains.get("max_epochs")
-    if domain is None:
-        return int(net.max_epochs)
-    if isinstance(domain, (Choice, Constant)):
-        return int(max(domain.axis()))
-    return int(domain.at(1 - 1e-12))
+def _rungs(config: SchedulerConfig, max_epochs: int) -> tuple[int, ...]:
+    if config.name == "asha":
+        return rungs(config.grace_period, config.reduction_factor, max_epochs)
+    # A member of a population is saved before it may take over another one's weights, since its best are its own.
+    return (
+        tuple(range(config.perturbation_interval, max_epochs, config.perturbation_interval))
+        if config.name == "pbt"
+        else ()
+    )
+
+
+def _max_epochs(space: SearchSpace, net: NeuralNet, problems: list[Problem]) -> int:
+    domain = space.domains.get("max_epochs", Constant(net.max_epochs))
+    listed = isinstance(domain, (Choice, Constant))
+    ends = list(domain.axis() if listed else (domain.at(1e-12), domain.at(1 - 1e-12)))
+    if wrong := [value for value in ends if type(value) is not int or value < 1]:
+        text = f"{wrong[0]!r} is no number of epochs; give whole numbers from 1"
+        problems.append(Problem(text, "parameters.max_epochs"))
+        return 1
+    # Under a condition it is left out of some configs, which then train as long as the net says.
+    return int(max(*ends, net.max_epochs if "max_epochs" in space.conditions else 1))
 
 
 def _count_notes(config: SweepConfig, n_trials: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -57,5 +58,8 @@ def _moved(domain: Domain, value: Any, rng: np.random.Generator) -> Any:
     if isinstance(domain, Choice):
         place = list(domain.values).index(value) + int(rng.choice([-1, 1]))
         return domain.values[min(max(place, 0), len(domain.values) - 1)]
-    moved = type(value)(value * float(rng.choice(FACTORS)))
+    factor = float(rng.choice(FACTORS))
+    moved = value * factor
+    if isinstance(value, int):  # away from where it was, or a small number could only shrink
+        moved = math.ceil(moved) if factor > 1 else math.floor(moved)
     return moved if domain.contains(moved) else domain.sample(rng)

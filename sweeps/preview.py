@@ -1,4 +1,4 @@
-"""What a sweep will do, said before it does it: configs, rungs, epochs and time. Trains nothing and draws no conclusion."""
+"""What a sweep will do, said before it does it: configs, rungs, epochs and time. Trains nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
+from sweeps.config import SweepConfig
 from sweeps.output import Answer, brief, columns, duration, fields
 from sweeps.proposals import make_proposals
 from sweeps.records import TrialRecord
+from sweeps.resources import Node, infeasible
+from sweeps.storage import SweepPaths
 
 if TYPE_CHECKING:
     from sweeps.plan import SweepPlan
@@ -156,8 +159,18 @@ def preview_answer(preview: Preview) -> Answer:
     if preview.searcher == "hyperopt":
         parts.append("later configs depend on what the first trials find")
     if preview.rungs:
-        parts += ["", columns([{"epoch": rung.epoch, "trials expected": rung.trials} for rung in preview.rungs])]
+        parts += [
+            "",
+            columns([{"epoch": rung.epoch, "trials expected": round(rung.trials, 1)} for rung in preview.rungs]),
+        ]
     return Answer(asdict(preview), configs, parts)
+
+
+def place_notes(config: SweepConfig, machine: Node) -> list[str]:
+    """What would keep a sound sweep from running here and now: its name is taken, the machine is too small."""
+    root = SweepPaths.of(config.storage, config.name).root
+    taken = [f"{root} exists already: a run needs another --name"] if root.exists() else []
+    return taken + [f"on this machine {problem}" for problem in infeasible(config.resources, [machine])]
 
 
 def plan_answer(plan: SweepPlan, notes: Sequence[str]) -> Answer:
@@ -176,7 +189,7 @@ def plan_answer(plan: SweepPlan, notes: Sequence[str]) -> Answer:
         "ok": True,
         "name": config.name,
         "net": config.net,
-        "rows": data.n_rows,
+        "rows": int(data.n_rows),
         "splits": len(data.splits),
         "trials": plan.n_trials,
         "searcher": config.searcher.name,
@@ -189,14 +202,20 @@ def plan_answer(plan: SweepPlan, notes: Sequence[str]) -> Answer:
     }
     compared = f", compared after {brief(plan.job.rungs)}" if plan.job.rungs else ""
     head = {
-        "net": f"{config.net} ({type(plan.job.net).__name__})",
+        "net": f"{config.net or 'given as an object'} ({type(plan.job.net).__name__})",
         "data": f"{data.n_rows} rows, {len(data.splits)} split{'s' if len(data.splits) > 1 else ''}",
         "trials": f"{plan.n_trials} ({config.searcher.name})",
         "epochs": f"at most {plan.max_epochs} each{compared} ({config.scheduler.name})",
         "metrics": brief(value["metrics"]),
     }
     described = {name: domain_text(domain) for name, domain in parameters.items()}
-    parts = [f"ok: {config.name}", fields(head), "", fields(described), *(f"note: {note}" for note in notes)]
+    parts: list[RenderableType] = [
+        f"ok: {config.name}",
+        fields(head),
+        "",
+        fields(described),
+        *(f"note: {note}" for note in notes),
+    ]
     return Answer(value, [value], parts)
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+import sklearn
+import skorch
 import torch
 
+import trainables
 from sweeps.errors import Problem, SpecError
 from trainables.splits import Split
 from trainables.tensors import TensorData
@@ -18,6 +22,9 @@ from trainables.trial import TrialJob, make_training
 
 _BATCHES = 2
 _MOST_ROWS = 4096
+# Where an error comes up is rarely where the net went wrong: in these, its own line is further up.
+_LIBRARIES = (sklearn, skorch, torch, trainables)
+_NOT_THE_USERS = (__file__, *(str(Path(str(library.__file__)).parent) for library in _LIBRARIES))
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,8 @@ class _Attempt:
     ) -> bool:
         if not isinstance(error, Exception):
             return False
-        frame = traceback.extract_tb(trace)[-1]
+        frames = traceback.extract_tb(trace)
+        users = [frame for frame in frames if not frame.filename.startswith(_NOT_THE_USERS)]
+        frame = (users or frames)[-1]
         self.error = f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
         return True

@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from sweeps.output import brief, columns, duration
+from sweeps.output import brief, columns, duration, fields
 from sweeps.records import SweepState, TrialRecord, TrialStatus
 
 _REDRAW_S = 0.25
@@ -126,34 +126,38 @@ def snapshot(state: SweepState, n_trials: int, rungs: Sequence[int], elapsed_s: 
 
 def as_line(found: Snapshot) -> str:
     """A snapshot on one line, for logs."""
-    parts = [f"{found.n_ended}/{found.n_trials} trials ended ({_counts(found)})", f"{found.epochs} epochs"]
+    parts = [f"{found.n_ended}/{found.n_trials} trials ended ({_counts(found)})", _epochs(found)]
     parts += [f"best {_best(found)}"] if found.best else []
     parts += [f"{failure.trials} failed: {failure.error}" for failure in found.failures[:1]]
-    parts.append(duration(found.elapsed_s))
+    parts.append(f"after {duration(found.elapsed_s)}")
     parts += [f"about {duration(found.eta_s)} left"] if found.eta_s else []
     return " | ".join(parts)
 
 
 def as_panel(found: Snapshot) -> RenderableType:
     """A snapshot as a panel, for a terminal."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_row("trials", f"{found.n_ended}/{found.n_trials} ended: {_counts(found)}")
-    table.add_row("epochs", str(found.epochs))
-    table.add_row("best", _best(found) if found.best else "no score yet")
     left = f", about {duration(found.eta_s)} left" if found.eta_s else ""
-    table.add_row("time", f"{duration(found.elapsed_s)}{left}")
-    for failure in found.failures:
-        table.add_row("failed", f"{failure.trials} × {failure.cause}: {failure.error}")
+    lines = {
+        "trials": f"{found.n_ended}/{found.n_trials} ended: {_counts(found)}",
+        "training": _epochs(found),
+        "best": _best(found) if found.best else "no score yet",
+        "time": f"{duration(found.elapsed_s)}{left}",
+    }
+    if found.failures:
+        failed = (f"{failure.trials} ({failure.cause}): {failure.error}" for failure in found.failures)
+        lines["failed"] = "\n".join(failed)
+    bar = Table.grid()
+    bar.add_row(ProgressBar(total=max(1, found.n_trials), completed=found.n_ended, width=60))
     rows = [{"epoch": rung.epoch, "reached": rung.reached, "stopped": rung.stopped} for rung in found.rungs]
-    bar = ProgressBar(total=max(1, found.n_trials), completed=found.n_ended, width=60)
-    return Panel(Group(bar, table, *(["", columns(rows)] if rows else [])), title="sweep", expand=False)
+    below: list[RenderableType] = ["", columns(rows)] if rows else []
+    return Panel(Group(bar, fields(lines), *below), expand=False)
 
 
 class Progress:
     """Shows a running sweep: in place on a terminal, as lines elsewhere.
 
-    Used as a context manager; an instance is what `Sweep.run` takes as ``show``, its `tell` what it takes as ``tell``. It
-    may be called at any rate.
+    A context manager. An instance is what `Sweep.run` takes as ``show``, its `tell` what it takes as ``tell``; both may
+    be called at any rate.
 
     Parameters
     ----------
@@ -225,6 +229,12 @@ def _score(state: SweepState | None) -> float | None:
 
 def _counts(found: Snapshot) -> str:
     return ", ".join(f"{count} {status.lower()}" for status, count in found.counts.items())
+
+
+def _epochs(found: Snapshot) -> str:
+    if not found.epochs and not found.n_ended:
+        return "no epoch yet: the first workers are starting"
+    return "1 epoch" if found.epochs == 1 else f"{found.epochs} epochs"
 
 
 def _best(found: Snapshot) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 
+from search_spaces import grids
 from search_spaces.domains import Choice, Constant, Domain
+from search_spaces.labels import same_value, text_of
 from search_spaces.space import SearchSpace
 from sweeps.config import SearcherConfig
 from sweeps.records import TrialRecord, TrialStatus
@@ -41,7 +42,7 @@ class GridProposals:
 
     def propose(self, trial: int, records: Sequence[TrialRecord]) -> Params | None:
         """The grid's point number ``trial``."""
-        self._made.extend(islice(self._configs, trial + 1 - len(self._made)))
+        self._made.extend(islice(self._configs, max(0, trial + 1 - len(self._made))))
         return dict(self._made[trial]) if trial < len(self._made) else None
 
 
@@ -101,7 +102,6 @@ class HyperoptProposals:
         self._space = space
         self._cells = list(axes.grid()) if axes.domains else [{}]
         self._modelled = _modelled(space, axes)
-        self._random = RandomProposals(space, seed)
         self._seed = seed
         self._objective = objective
         self._n_startup = max(-(-n_startup // len(self._cells)), min(n_startup, 5))
@@ -119,11 +119,12 @@ class HyperoptProposals:
     def _propose_in(self, cell: Params, trial: int, records: Sequence[TrialRecord], tried: set[str]) -> Params | None:
         outcomes = [record for record in records if record.status.is_end and _lies_in(record.params, cell)]
         rng = np.random.default_rng([self._seed, trial])
-        model = self._suggest if len(outcomes) >= self._n_startup and self._modelled else None
-        for _ in range(_DRAWS):
-            drawn = model(outcomes, int(rng.integers(2**31))) if model else {}
-            # Parameters that the model left out as inactive may be active in this cell: they are drawn.
-            params = self._space.active({**self._draw_all(rng), **drawn, **cell})
+        is_modelled = self._modelled and len(outcomes) >= self._n_startup
+        suggested = self._suggest(outcomes, int(rng.integers(2**31))) if is_modelled else {}
+        for draw in range(_DRAWS):
+            # On choices the model proposes the same again and again: with each draw, more of its values are let go.
+            kept = {name: value for name, value in suggested.items() if rng.random() >= draw / _DRAWS}
+            params = self._space.active({**self._draw_all(rng), **kept, **cell})
             if config_key(params) not in tried:
                 return params
         return _untried(self._space, tried, rng, cell)
@@ -135,7 +136,9 @@ class HyperoptProposals:
         from hyperopt import tpe  # takes half a second, and only this searcher needs it
 
         trials = _trials_of(outcomes, rank(outcomes, self._objective), self._modelled)
-        proposed = tpe.suggest([len(outcomes)], _hyperopt_space(self._modelled), trials, seed, verbose=False)
+        problem = _hyperopt_space(self._modelled)
+        # When to begin is decided here, not by hyperopt, which would go on drawing up to its 20th trial.
+        proposed = tpe.suggest([len(outcomes)], problem, trials, seed, n_startup_jobs=0, verbose=False)
         values = {name: found[0] for name, found in proposed[0]["misc"]["vals"].items() if len(found)}
         return {name: _from_model(self._modelled[name], value) for name, value in values.items()}
 
@@ -162,7 +165,7 @@ def how_many(config: SearcherConfig, space: SearchSpace) -> int:
 
 def config_key(params: Mapping[str, Any]) -> str:
     """A text that is equal for equal configs."""
-    return json.dumps(params, sort_keys=True)
+    return text_of(params)
 
 
 def rank(records: Sequence[TrialRecord], objective: Objective) -> list[int]:
@@ -183,20 +186,14 @@ def rank(records: Sequence[TrialRecord], objective: Objective) -> list[int]:
 def _untried(
     space: SearchSpace, tried: set[str], rng: np.random.Generator, cell: Params | None = None
 ) -> Params | None:
-    if space.size() is None:
-        return space.sample(rng)  # a continuous space that keeps giving the same config: a repeat is what it holds
-    axes = {name: list(domain.axis()) for name, domain in space.domains.items()}
-    finite = SearchSpace({name: {"values": axes[name], **_when(space, name)} for name in axes})
-    left = [params for params in finite.grid() if config_key(params) not in tried and _lies_in(params, cell or {})]
+    # A parameter without an axis gives no config here, but nor would a hundred draws of it have given the same.
+    domains = {**space.domains, **{name: Constant(value) for name, value in (cell or {}).items()}}
+    left = [params for params in grids.walk(domains, space.conditions) if config_key(params) not in tried]
     return left[int(rng.integers(len(left)))] if left else None
 
 
-def _when(space: SearchSpace, name: str) -> dict[str, Any]:
-    return {"when": space.conditions[name]} if name in space.conditions else {}
-
-
 def _lies_in(params: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:
-    return all(params.get(name, value) == value for name, value in cell.items())
+    return all(same_value(params.get(name, value), value) for name, value in cell.items())
 
 
 def _modelled(space: SearchSpace, axes: SearchSpace) -> dict[str, Domain]:
@@ -234,9 +231,7 @@ def _trials_of(records: Sequence[TrialRecord], losses: Sequence[int], domains: M
 
 def _to_model(domain: Domain, value: Any) -> float | int:
     if isinstance(domain, Choice):
-        return next(
-            index for index, known in enumerate(domain.values) if config_key({"": known}) == config_key({"": value})
-        )
+        return list(map(text_of, domain.values)).index(text_of(value))
     # The middle of the shares that give this value: a single point for a continuous domain.
     return (_first_share(domain, lambda other: other >= value) + _first_share(domain, lambda other: other > value)) / 2
 

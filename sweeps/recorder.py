@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial
 from sweeps.failures import Failure, deserves_retry, read_failure
 from sweeps.journal import Event, Journal
 from sweeps.records import SweepState, TrialRecord, TrialStatus
+from trainables import checkpoint
 
 _ENDS = {"completed": TrialStatus.COMPLETED, "diverged": TrialStatus.DIVERGED}
 
@@ -34,6 +35,8 @@ class Recorder(tune.Callback):
     max_failures : int
         Most restarts of a trial whose worker died.
     """
+
+    # One method above the budget of eight: five of them are Tune's.
 
     def __init__(
         self, journal: Journal, state: SweepState, show: Callable[[SweepState], None], max_failures: int
@@ -103,10 +106,17 @@ class Recorder(tune.Callback):
         self._journal.flush()
         self._show(self.state)
 
-    def interrupt_rest(self) -> None:
-        """Records that the trials which have not ended were interrupted."""
+    def interrupt_rest(self, trials: Path) -> None:
+        """Records that the trials which have not ended were interrupted, with what they saved when they were told to.
+
+        Parameters
+        ----------
+        trials : Path
+            Folder of the trials' checkpoints.
+        """
         for record in list(self.state.trials.values()):
             if not record.status.is_end:
+                self._recover_rows(record, trials / checkpoint.trial_name(record.trial))
                 self.record("end", trial=record.trial, status=TrialStatus.INTERRUPTED)
         self._journal.flush()
 
@@ -115,6 +125,14 @@ class Recorder(tune.Callback):
 
     def _record_of(self, trial: Trial) -> TrialRecord:
         return self.state.trials[trial.config["trial"]]
+
+    def _recover_rows(self, record: TrialRecord, folder: Path) -> None:
+        # A step that was under way when the sweep ended is in the checkpoint that its worker left, and in no report.
+        found, _ = checkpoint.newest(folder)
+        rows = [row for row in checkpoint.read_log(found) if row["epoch"] > record.epoch] if found else []
+        if found and rows:
+            content = {"costs": record.costs, "checkpoint": found.name, "placement": record.placement}
+            self.record("report", trial=record.trial, rows=rows, **content)
 
     def _fail(self, record: TrialRecord, failure: Failure) -> None:
         error = f"{failure.error}\n{failure.trace}"

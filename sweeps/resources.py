@@ -78,8 +78,12 @@ def slots(config: ResourcesConfig, nodes: Iterable[Node]) -> int:
 
 
 def _on_node(config: ResourcesConfig, node: Node) -> int:
-    by_cpu = int(node.cpus / config.cpu)
+    by_cpu = _times(config.cpu, node.cpus)
     if config.gpu <= 0:
         return by_cpu
-    by_gpu = int(node.gpus) * int(1 / config.gpu) if config.gpu <= 1 else int(node.gpus / config.gpu)
+    by_gpu = int(node.gpus) * _times(config.gpu, 1) if config.gpu <= 1 else _times(config.gpu, node.gpus)
     return min(by_cpu, by_gpu)
+
+
+def _times(share: float, whole: float) -> int:
+    return int(whole / share + 1e-9)  # 0.3 / 0.1 is a little less than 3

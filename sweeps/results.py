@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -31,6 +32,8 @@ class SweepResult:
         The sweep's directory.
     net : skorch.NeuralNet, optional
         The template that was tuned, for `best_net`. A sweep from a sweep.yaml names it itself.
+    objects : mapping of str to mapping of str to object, optional
+        Parameter -> label -> object, of what cannot be imported, for `best_net`.
 
     Attributes
     ----------
@@ -45,12 +48,20 @@ class SweepResult:
         Manifest or journal cannot be read.
     """
 
-    def __init__(self, paths: SweepPaths, net: NeuralNet | None = None) -> None:
+    # One method above the budget of eight: what the best is, two tables and their export are one noun's parts.
+
+    def __init__(
+        self,
+        paths: SweepPaths,
+        net: NeuralNet | None = None,
+        objects: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.paths = paths
         self.manifest = read_manifest(paths)
         objective = Objective(self.manifest["metric"], self.manifest["goal"] == "maximize")
         self.state = SweepState.replay(objective, journal.read(paths.journal))
         self._net = net
+        self._objects = objects or {}
 
     @classmethod
     def load(cls, uri: str | Path, *, storage: str | Path = DEFAULT_STORAGE, net: NeuralNet | None = None) -> Self:
@@ -110,11 +121,12 @@ class SweepResult:
         SweepStateError
             The weights were not written, or are damaged.
         SpecError
-            The sweep was made in Python with a net that cannot be imported: give it to `load` as ``net``.
+            The sweep was made in Python with a net that cannot be imported: give it to `load` as ``net``. Or one of
+            its parameters was an object that cannot be imported.
         """
         from sweeps.best_net import load_best_net  # imports torch
 
-        return load_best_net(self.paths, self.manifest, self.best_trial, self._net)
+        return load_best_net(self.paths, self.manifest, self.best_trial, self._net, self._objects)
 
     @property
     def trials(self) -> pd.DataFrame:

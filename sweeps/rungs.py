@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def rungs(grace_period: int, reduction_factor: float, max_epochs: int) -> tuple[int, ...]:
     """Rungs at ``grace_period * reduction_factor ** k`` below ``max_epochs`` [1]_.
@@ -25,8 +27,6 @@ def rungs(grace_period: int, reduction_factor: float, max_epochs: int) -> tuple[
     .. [1] Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020.
     """
     found: list[int] = []
-    level = float(grace_period)
-    while level < max_epochs:
-        found.append(-int(-level // 1))
-        level *= reduction_factor
+    while (level := grace_period * reduction_factor ** len(found)) < max_epochs:
+        found.append(math.ceil(level))
     return tuple(dict.fromkeys(found))

@@ -132,7 +132,8 @@ def make_scheduler(
     -------
     ray.tune.schedulers.TrialScheduler
     """
-    given = {"time_attr": "epoch", "metric": objective.metric, "mode": "max" if objective.maximize else "min"}
+    mode = "max" if objective.maximize else "min"
+    given: dict[str, Any] = {"time_attr": "epoch", "metric": objective.metric, "mode": mode}
     if config.name == "pbt":
         given |= {"space": space, "seed": seed}
     return _BUILDERS[config.name](config, given, max_epochs)
@@ -153,7 +154,10 @@ def _hyperband(config: SchedulerConfig, given: Mapping[str, Any], max_epochs: in
 
 
 def _pbt(config: SchedulerConfig, given: Mapping[str, Any], max_epochs: int) -> TrialScheduler:
-    shape = {"perturbation_interval": config.perturbation_interval, "quantile_fraction": config.quantile_fraction}
+    shape: dict[str, Any] = {
+        "perturbation_interval": config.perturbation_interval,
+        "quantile_fraction": config.quantile_fraction,
+    }
     return PopulationScheduler(**given, **shape)
 
 

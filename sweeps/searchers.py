@@ -65,6 +65,11 @@ class SweepSearcher(Searcher):
             self._n_trials = number
         return None if self._open else str(Searcher.FINISHED)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether every trial that the sweep is to have was handed out and has ended."""
+        return len(self._state.trials) >= self._n_trials and not self._again and not self._open
+
     def try_again(self, trial: int) -> None:
         """Queues a trial whose worker died; it goes on from its checkpoint."""
         self._again.append(trial)

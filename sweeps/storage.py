@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ class SweepPaths:
     root : Path
         The sweep's directory, absolute.
     """
+
+    # More methods than the budget of eight, as each path is one.
 
     root: Path
 
@@ -67,7 +70,7 @@ class SweepPaths:
 
     @property
     def holder(self) -> Path:
-        """Who holds the lock, or held it last: host and process."""
+        """Who holds the lock, or died with it: host and process."""
         return self.root / "lock.json"
 
     @property
@@ -107,10 +110,15 @@ def local_path(storage: str | Path) -> Path:
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         return Path(text).expanduser().absolute()
     parts = urlsplit(text)
+    if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
+        raise InfeasibleError(
+            f"storage {text}: a file:// URI has three slashes before an absolute path; give file:///{parts.netloc}"
+            f"{parts.path}, or the path itself"
+        )
     if parts.scheme != "file":
         raise InfeasibleError(
-            f"storage {parts.scheme}://{parts.netloc}{parts.path}: this version stores sweeps on paths and file:// URIs "
-            "only; give a local or shared folder"
+            f"storage {parts.scheme}://{parts.netloc}{parts.path}: this version stores sweeps on paths and file:// "
+            "URIs only; give a local or shared folder"
         )
     return Path(unquote(parts.path))
 
@@ -136,11 +144,11 @@ def find(reference: str | Path, storage: str | Path = DEFAULT_STORAGE) -> SweepP
 
 def all_below(storage: str | Path) -> list[SweepPaths]:
     """Every sweep directly below a storage folder, by name."""
-    return [SweepPaths(path.parent) for path in sorted(local_path(storage).glob("*/manifest.json"))]
+    return [SweepPaths(path.parent) for path in sorted(local_path(storage).glob("[!.]*/manifest.json"))]
 
 
 def create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
-    """Makes a sweep's directory with its spec and manifest.
+    """Makes a sweep's directory with its spec and manifest: whole, or not at all.
 
     Raises
     ------
@@ -149,19 +157,33 @@ def create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
     InfeasibleError
         The storage cannot be written.
     """
+    refuse_existing(paths)
+    beside = SweepPaths(paths.root.with_name(f".{paths.name}.{os.getpid()}.part"))
     try:
-        paths.root.mkdir(parents=True)
-    except FileExistsError:
-        raise SweepStateError(in_use(paths)) from None
+        beside.trials.mkdir(parents=True)
+        write_text(beside.spec, spec)
+        write_text(beside.manifest, json.dumps({"format": FORMAT, **manifest}, indent=1, ensure_ascii=False) + "\n")
+        os.rename(beside.root, paths.root)
     except OSError as error:
+        refuse_existing(paths)  # another driver was faster
         raise InfeasibleError(f"storage {paths.root.parent} cannot be written: {error}") from error
-    write_text(paths.spec, spec)
-    paths.trials.mkdir()
-    write_text(paths.manifest, json.dumps({"format": FORMAT, **manifest}, indent=1, ensure_ascii=False) + "\n")
+    finally:
+        shutil.rmtree(beside.root, ignore_errors=True)
 
 
-def in_use(paths: SweepPaths) -> str:
-    """What to tell a person whose sweep's name is taken."""
+def refuse_existing(paths: SweepPaths) -> None:
+    """Refuses a place where a sweep, or anything else, lies already.
+
+    Raises
+    ------
+    SweepStateError
+        The message tells what to do.
+    """
+    if paths.root.exists():
+        raise SweepStateError(_in_use(paths))
+
+
+def _in_use(paths: SweepPaths) -> str:
     return (
         f"{paths.root} exists already, and a sweep is never overwritten: see what it found with "
         f"`sweeps show {paths.root}`, choose another name (--name), or delete the directory"
@@ -178,7 +200,7 @@ def read_manifest(paths: SweepPaths) -> dict[str, Any]:
     """
     try:
         manifest = dict(json.loads(paths.manifest.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise SweepStateError(f"{paths.manifest}: cannot be read: {error}") from error
     if manifest.get("format") != FORMAT:
         found = manifest.get("format")
@@ -218,6 +240,7 @@ def locked(paths: SweepPaths) -> Iterator[None]:
         write_text(holder, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}) + "\n")
         yield
     finally:
+        holder.unlink(missing_ok=True)
         lock.release()
 
 

@@ -15,7 +15,7 @@ from skorch import NeuralNet
 from search_spaces.space import SearchSpace
 from sweeps.best_net import make_net, write_best
 from sweeps.cluster import is_connected, ray_session
-from sweeps.errors import Problem, SpecError, SweepStateError
+from sweeps.errors import Problem, SpecError
 from sweeps.imports import resolve_import
 from sweeps.journal import Journal
 from sweeps.manifest import make_manifest
@@ -23,12 +23,12 @@ from sweeps.plan import SweepPlan, check_machines, make_plan, this_machine
 from sweeps.proposals import make_proposals
 from sweeps.recorder import Recorder, StopRules
 from sweeps.records import SweepState
-from sweeps.resources import Node, share_of, slots
+from sweeps.resources import share_of, slots
 from sweeps.results import SweepResult
 from sweeps.schedulers import PopulationScheduler, make_scheduler
 from sweeps.searchers import SweepSearcher
 from sweeps.spec import build_config, dump_spec, load_spec
-from sweeps.storage import SweepPaths, create, in_use, locked
+from sweeps.storage import SweepPaths, create, locked, refuse_existing
 from sweeps.tables import write_tables
 from trainables.data import DataError, TrialData, target_kind
 from trainables.loaders import load
@@ -190,8 +190,7 @@ class Sweep:
             The name is in use.
         """
         paths = SweepPaths.of(self.config.storage, self.config.name)
-        if paths.root.exists():
-            raise SweepStateError(in_use(paths))
+        refuse_existing(paths)
         show, tell = show or (lambda state: None), tell or (lambda line: None)
         is_local = address is None and not is_connected()
         if is_local:
@@ -208,20 +207,19 @@ class Sweep:
             manifest = make_manifest(plan, self._reference, self._search_path)
             create(paths, manifest, dump_spec(self.config))
             with locked(paths):
-                return self._execute(plan, paths, nodes, show, tell)
+                return self._execute(plan, paths, show, tell)
 
-    def _execute(
-        self, plan: SweepPlan, paths: SweepPaths, nodes: Sequence[Node], show: Show, tell: Tell
-    ) -> SweepResult:
+    def _execute(self, plan: SweepPlan, paths: SweepPaths, show: Show, tell: Tell) -> SweepResult:
         state = SweepState(plan.job.objective)
         with Journal(paths.journal) as journal:
             recorder = Recorder(journal, state, show, self.config.failure.max_failures)
             recorder.tell = tell
             recorder.record("attempt", attempt=1, n_trials=plan.n_trials, rungs=list(plan.job.rungs))
             stop = StopRules(state, self.config.stop.time_budget_s, self.config.stop.metric_target)
-            self._tuner(plan, paths, recorder, stop, nodes).fit()
-            recorder.interrupt_rest()
-            recorder.record("attempt_end", reason=stop.reason or "complete")
+            searcher = self._searcher(plan, recorder)
+            self._tuner(plan, paths, recorder, searcher, stop).fit()
+            recorder.record("attempt_end", reason=stop.reason or ("complete" if searcher.is_done else "interrupted"))
+            recorder.interrupt_rest(paths.trials)
         write_tables(state, paths.trials_table, paths.metrics_table)
         result = SweepResult(paths, self.net)
         if state.best is not None:
@@ -229,13 +227,9 @@ class Sweep:
         return result
 
     def _tuner(
-        self, plan: SweepPlan, paths: SweepPaths, recorder: Recorder, stop: StopRules, nodes: Sequence[Node]
+        self, plan: SweepPlan, paths: SweepPaths, recorder: Recorder, searcher: SweepSearcher, stop: StopRules
     ) -> tune.Tuner:
         scheduler = self._scheduler(plan, recorder)
-        proposals = make_proposals(self.config.searcher, self.space, plan.job.objective)
-        limit = self.config.resources.max_concurrent_trials
-        searcher = SweepSearcher(proposals, recorder.state, plan.n_trials, recorder.announce, limit)
-        recorder.try_again = searcher.try_again
         trainable = tune.with_resources(tune.with_parameters(NetTrainable, job=plan.job), self._placement)
         return tune.Tuner(
             trainable,
@@ -250,6 +244,13 @@ class Sweep:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
+
+    def _searcher(self, plan: SweepPlan, recorder: Recorder) -> SweepSearcher:
+        proposals = make_proposals(self.config.searcher, self.space, plan.job.objective)
+        limit = self.config.resources.max_concurrent_trials
+        searcher = SweepSearcher(proposals, recorder.state, plan.n_trials, recorder.announce, limit)
+        recorder.try_again = searcher.try_again
+        return searcher
 
     def _scheduler(self, plan: SweepPlan, recorder: Recorder) -> TrialScheduler:
         objective, seed = plan.job.objective, self.config.seed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,20 @@ import pyarrow.parquet as pq
 
 from sweeps.records import SweepState, TrialRecord
 
+# Its row has the columns that do not depend on a sweep.
+_NONE = TrialRecord(0, {})
+
 
 def trials_table(state: SweepState) -> pa.Table:
     """One row a trial, by number.
 
     Columns: ``trial``, ``status``, ``epochs``, ``best_epoch``, ``score`` (the metric's best value), ``last`` (its
     latest), one ``params.<name>`` for each parameter, what the trial cost, ``rung``, ``cause``, ``error``,
-    ``failures``, ``node``, ``pid``, ``gpu``, ``started`` and ``ended`` (UTC). What does not apply is null.
+    ``failures``, ``node``, ``pid``, ``gpu``, ``started`` and ``ended`` (UTC). What does not apply is null. A parameter
+    with lists, mappings or values of several kinds is JSON text.
     """
     metric = state.objective.metric
-    return _table([_trial_row(record, metric) for record in state.trials.values()])
+    return _table([_trial_row(record, metric) for record in state.trials.values()], _trial_row(_NONE, metric))
 
 
 def metrics_table(state: SweepState) -> pa.Table:
@@ -31,7 +36,8 @@ def metrics_table(state: SweepState) -> pa.Table:
             {"trial": record.trial, **record.rows[epoch]}
             for record in state.trials.values()
             for epoch in sorted(record.rows)
-        ]
+        ],
+        ("trial", "epoch"),
     )
 
 
@@ -67,8 +73,8 @@ def _trial_row(record: TrialRecord, metric: str) -> dict[str, Any]:
     }
 
 
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    names = list(dict.fromkeys(name for row in rows for name in row))
+def _table(rows: list[dict[str, Any]], without_rows: Iterable[str]) -> pa.Table:
+    names = list(dict.fromkeys(name for row in rows for name in row)) or without_rows
     return pa.table({name: _column([row.get(name) for row in rows], name) for name in names})
 
 
@@ -76,11 +82,10 @@ def _column(values: list[Any], name: str) -> pa.Array:
     if name in ("started", "ended"):
         return pa.array([None if value is None else int(value * 1e6) for value in values], pa.timestamp("us", tz="UTC"))
     try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # A parameter whose values are of several kinds (a number or a text) has no Arrow type of its own.
-        numeric = all(value is None or isinstance(value, (int, float)) for value in values)
-        return pa.array(values, pa.float64()) if numeric else pa.array([_text(value) for value in values])
+        is_nested = any(isinstance(value, (list, dict)) for value in values)
+        return pa.array(map(_text, values) if is_nested else values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # values of several kinds have no Arrow type
+        return pa.array(map(_text, values))
 
 
 def _text(value: Any) -> str | None:

@@ -11,8 +11,33 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
 
 import sys
+from pathlib import Path
 
 import pytest
+
+# Nets of the tests are imported as `nets` here and in Ray's workers alike.
+_HERE = Path(__file__).parent
+sys.path.insert(0, str(_HERE))
+os.environ["PYTHONPATH"] = os.pathsep.join([str(_HERE), str(_HERE.parent), os.environ.get("PYTHONPATH", "")])
+
+
+def pytest_addoption(parser):
+    parser.addoption("--accept-golden", action="store_true", help="take what is rendered now as right")
+
+
+@pytest.fixture
+def golden(request):
+    """Compare a text with the file ``golden/<name>.txt`` beside the test."""
+
+    def compare(name: str, text: str) -> None:
+        path = request.path.parent / "golden" / f"{name}.txt"
+        if request.config.getoption("accept_golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        expected = path.read_text(encoding="utf-8") if path.exists() else ""
+        assert text == expected, f"{path} differs; if the new text is right: pytest {request.path} --accept-golden"
+
+    return compare
 
 
 @pytest.fixture(autouse=True)

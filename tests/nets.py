@@ -16,7 +16,7 @@ N_FEATURES, N_CLASSES = 8, 3
 
 
 class Misbehave(Callback):
-    """Goes wrong at the start of an epoch; ``how`` "" never does."""
+    """Goes wrong at the start of epoch ``at``; ``how`` "" never does."""
 
     def __init__(self, how: str = "", at: int = 3, once: str = "") -> None:
         self.how = how

@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,21 @@ FORMAT = 1
 
 MANIFEST = "manifest.json"
 STATE = "state.pt"
+LOG = "log.json"
 
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, damaged or of another version; the message names the file."""
 
 
-def save(state: Mapping[str, Any], directory: Path, *, epoch: int, best_epoch: int = 0) -> None:
+def save(
+    state: Mapping[str, Any],
+    directory: Path,
+    *,
+    epoch: int,
+    best_epoch: int = 0,
+    log: Sequence[Mapping[str, float]] = (),
+) -> None:
     """Writes a training's state so that ``directory`` exists only when it is whole.
 
     Parameters
@@ -42,9 +50,12 @@ def save(state: Mapping[str, Any], directory: Path, *, epoch: int, best_epoch: i
         Epoch after which the state was taken.
     best_epoch : int, default=0
         Epoch whose weights are kept as the best.
+    log : sequence of mapping, default=()
+        Metrics of each epoch so far, for `read_log`.
     """
     with _beside(directory) as part:
         torch.save(dict(state), part / STATE)
+        (part / LOG).write_text(json.dumps(list(log)), encoding="utf-8")
         for name, weights in best_weights(state).items():
             separate = {key: value.contiguous().clone() for key, value in weights.items()}
             save_file(separate, part / f"best.{name}.safetensors")
@@ -67,6 +78,18 @@ def load(directory: Path) -> dict[str, Any]:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+
+
+def read_log(directory: Path) -> list[dict[str, float]]:
+    """Metrics of each epoch of a verified checkpoint, from epoch 1; needs no torch to understand.
+
+    Raises
+    ------
+    CheckpointError
+        As `verify` says.
+    """
+    verify(directory)
+    return list(json.loads((directory / LOG).read_text(encoding="utf-8")))
 
 
 def verify(directory: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from skorch import NeuralNet
 
 from trainables.objective import Objective
+from trainables.plain import to_plain
 from trainables.scoring import SECONDS, Metrics
 from trainables.tensors import TensorData
 from trainables.training import BestEpoch, NetTraining
@@ -101,15 +102,15 @@ class FoldsTraining:
 
     def state(self) -> dict[str, Any]:
         """The folds' states, as plain values."""
-        best = {"epoch": self.best.epoch, "value": self.best.value}
-        return {"folds": [fold.state() for fold in self._folds], "log": json.dumps(self.log), "best_mean": best}
+        folds = [fold.state() for fold in self._folds]
+        return {"folds": folds, "log": json.dumps(self.log), "best": to_plain(vars(self.best))}
 
     def load_state(self, state: Mapping[str, Any], *, keep_options: bool = False) -> None:
         """Goes on from `state` as `NetTraining.load_state` does; call it on a training that has run no epoch."""
         for fold, saved in zip(self._folds, state["folds"], strict=True):
             fold.load_state(saved, keep_options=keep_options)
         self.log = json.loads(state["log"])
-        self.best = BestEpoch(**state["best_mean"])
+        self.best = BestEpoch.of(state)
 
 
 def _over_folds(rows: list[Metrics]) -> Metrics:

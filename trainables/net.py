@@ -19,9 +19,9 @@ CHECKPOINT = "training"
 class NetTrainable(tune.Trainable):
     """Trains skorch nets, one trial after another in the same process.
 
-    Tune calls every method in the actor's process: ``setup`` once, ``step`` until the trial ends, then ``reset_config``
-    for the next trial. What fails is raised, so that Tune replaces an actor whose trial ended badly. The trial itself is
-    built in the first ``step``, because Tune survives an error there and not in a reset.
+    Tune calls every method in the actor's process: ``setup`` once, ``step`` until the trial ends, then
+    ``reset_config`` for the next trial. What fails is raised, so that Tune replaces an actor whose trial ended badly.
+    The trial itself is built in the first ``step``, because Tune survives an error there and not in a reset.
     """
 
     def setup(self, config: dict[str, Any], job: TrialJob) -> None:  # type: ignore[override]  # as with_parameters has it
@@ -55,8 +55,8 @@ class NetTrainable(tune.Trainable):
         Returns
         -------
         dict
-            The report of `TrialRun.step`; beside it, for the scheduler, ``epoch`` and the sweep's metric (a finite worst
-            value when the trial diverged), ``done``, and ``gpu``, the devices that the process may see.
+            The report of `TrialRun.step`; beside it, for the scheduler, ``epoch`` and the sweep's metric (a finite
+            worst value when the trial diverged), ``done``, and ``gpu``, the devices that the process may see.
         """
         # A run that raises is let go: what it leaves in the middle of an epoch must not be saved.
         run, self._run = self._run, None

@@ -7,21 +7,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import torch
 from sklearn.base import clone
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.dataset import Dataset
-from skorch.history import History
 
 from trainables.batches import make_batches
 from trainables.callback_state import CallbackState
 from trainables.data import TrialData
+from trainables.net_state import learning_modules, load_net_state, net_state
 from trainables.objective import Objective
-from trainables.plain import NotPlainError, from_plain, to_plain
+from trainables.plain import from_plain, to_plain
 from trainables.randomness import OwnRandomness
 from trainables.scoring import Metrics, add_scorers, epoch_metrics
 from trainables.tensors import TensorData, first_rows
@@ -37,6 +36,11 @@ class BestEpoch:
     epoch: int = 0
     value: float | None = None
     weights: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Self:
+        """The best epoch in the state of a training."""
+        return cls(**from_plain(state["best"]))
 
 
 class NetTraining:
@@ -111,7 +115,8 @@ class NetTraining:
         Returns
         -------
         dict of str to float
-            The epoch's metrics, as `trainables.scoring` names them.
+            The epoch's metrics, as `trainables.scoring` names them; those of the epoch before if a callback ended the
+            training amid this one.
 
         Raises
         ------
@@ -141,9 +146,7 @@ class NetTraining:
         """
         return {
             "finished": self.finished,
-            "modules": {name: _module_state(part) for name, part in self._parts("_modules", "_criteria")},
-            "optimizers": {name: to_plain(part.state_dict()) for name, part in self._parts("_optimizers")},
-            "history": json.dumps(list(self.net.history), default=_json_number),
+            "net": net_state(self.net),
             "log": json.dumps(self.log),
             "callbacks": self._callbacks.state(),
             "random": to_plain(self._randomness.state()),
@@ -162,14 +165,9 @@ class NetTraining:
             learning rate schedule is: for a population that goes on from another member's weights with other
             parameters.
         """
-        for name, part in self._parts("_modules", "_criteria"):
-            _load_module(part, state["modules"][name])
-        for name, part in self._parts("_optimizers"):
-            saved = from_plain(state["optimizers"][name])
-            part.load_state_dict(_with_options_of(part, saved) if keep_options else saved)
-        self.net.history = History(json.loads(state["history"]))
+        load_net_state(self.net, state["net"], keep_options=keep_options)
         self.log = json.loads(state["log"])
-        self.best = BestEpoch(**from_plain(state["best"]))
+        self.best = BestEpoch.of(state)
         self.finished = state["finished"] or self.epoch >= self.max_epochs
         self._callbacks.load_state(state["callbacks"])
         self._randomness.load_state(from_plain(state["random"]))
@@ -185,6 +183,7 @@ class NetTraining:
 
     def _one_epoch(self) -> Metrics:
         start = trained = time.perf_counter()
+        interrupted = False
         datasets = {"dataset_train": self._train, "dataset_valid": self._valid}
         try:
             self.net.notify("on_epoch_begin", **datasets)
@@ -197,27 +196,29 @@ class NetTraining:
         except KeyboardInterrupt as interrupt:
             if not _raised_by_callback(interrupt.__traceback__):
                 raise
-            self.finished = True
-        return self._record(train_s=trained - start, epoch_s=time.perf_counter() - start)
+            self.finished = interrupted = True
+        row = epoch_metrics(self.net.history[-1], train_s=trained - start, epoch_s=time.perf_counter() - start)
+        if interrupted and not self._is_complete(row):
+            return self._last_complete()
+        self._record(row)
+        return row
 
-    def _record(self, *, train_s: float, epoch_s: float) -> Metrics:
-        row = self.net.history[-1]
-        if "train_loss" not in row and self.finished:
-            if not self.log:
-                raise RuntimeError("a callback ended the training before its first epoch was complete")
-            return self.log[-1]
-        metrics = epoch_metrics(row, train_s=train_s, epoch_s=epoch_s)
-        self.log.append(metrics)
-        value = metrics.get(self.objective.metric)
+    def _is_complete(self, row: Metrics) -> bool:
+        # A callback may end the training amid an epoch, or before callbacks behind it have recorded their score.
+        watched = {"train_loss", self.objective.metric}
+        return (watched & self.log[-1].keys() if self.log else {"train_loss"}) <= row.keys()
+
+    def _last_complete(self) -> Metrics:
+        if not self.log:
+            raise RuntimeError("a callback ended the training before its first epoch was complete")
+        return self.log[-1]
+
+    def _record(self, row: Metrics) -> None:
+        self.log.append(row)
+        value = row.get(self.objective.metric)
         if value is not None and self.objective.is_better(value, self.best.value):
-            modules = self._parts("_modules", "_criteria")
-            weights = {name: _copy(part.state_dict()) for name, part in modules}
+            weights = {name: _copy(module.state_dict()) for name, module in learning_modules(self.net).items()}
             self.best = BestEpoch(self.epoch, value, {name: part for name, part in weights.items() if part})
-        return metrics
-
-    def _parts(self, *kinds: str) -> list[tuple[str, Any]]:
-        names = [name for kind in kinds for name in getattr(self.net, kind)]
-        return [(name.rstrip("_"), getattr(self.net, name.rstrip("_") + "_")) for name in names]
 
 
 def _refuse_own_loops(net: NeuralNet) -> None:
@@ -241,30 +242,6 @@ def _as_given(dataset: Any) -> dict[str, Any]:
     return {"X": dataset.X, "y": dataset.y} if isinstance(dataset, Dataset) else {"X": dataset, "y": None}
 
 
-def _module_state(module: torch.nn.Module) -> dict[str, Any]:
-    parameters = dict(module.named_parameters())
-    frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
-    return {"weights": to_plain(module.state_dict()), "frozen": frozen}
-
-
-def _load_module(module: torch.nn.Module, saved: Mapping[str, Any]) -> None:
-    module.load_state_dict(from_plain(saved["weights"]))
-    for name, parameter in module.named_parameters():
-        parameter.requires_grad_(name not in saved["frozen"])
-
-
-def _with_options_of(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
-    groups = zip(saved["param_groups"], optimizer.param_groups, strict=True)
-    return saved | {"param_groups": [_with_options(theirs, own) for theirs, own in groups]}
-
-
-def _with_options(theirs: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    options = {key: value for key, value in own.items() if key != "params"}
-    # A learning rate schedule goes on where it was: the share of the initial rate that is left is the same.
-    share = theirs["lr"] / theirs["initial_lr"] if theirs.get("initial_lr") else 1.0
-    return theirs | options | {"lr": own["lr"] * share}
-
-
 def _copy(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     tensors = {key: value for key, value in state_dict.items() if isinstance(value, torch.Tensor)}
     return {key: value.detach().to("cpu", copy=True) for key, value in tensors.items()}
@@ -278,11 +255,3 @@ def _raised_by_callback(trace: TracebackType | None) -> bool:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return trace is not None and isinstance(trace.tb_frame.f_locals.get("self"), Callback)
-
-
-def _json_number(value: Any) -> Any:
-    if isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
-        return value.tolist()
-    raise NotPlainError(
-        f"the net's history holds a {type(value).__qualname__}, which cannot be stored: record numbers, strings, lists"
-    )

@@ -22,7 +22,7 @@ from trainables.objective import Objective
 from trainables.scoring import Metrics, has_diverged
 from trainables.suggestions import did_you_mean
 from trainables.tensors import TensorData
-from trainables.training import NetTraining
+from trainables.training import BestEpoch, NetTraining
 
 # A checkpoint and the one before it: should a crash leave the newest unreadable, the trial still goes on.
 _KEPT = 2
@@ -132,17 +132,21 @@ class TrialRun:
     def save(self, directory: Path) -> None:
         """Writes the training's state and the params it was reached with to ``directory``."""
         state = self.training.state() | {"params": self._described_params()}
-        checkpoint.save(state, directory, epoch=self.training.epoch, best_epoch=self.training.best.epoch)
+        best_epoch, log = self.training.best.epoch, self.training.log
+        checkpoint.save(state, directory, epoch=self.training.epoch, best_epoch=best_epoch, log=log)
 
     def load(self, directory: Path) -> None:
         """Goes on from a state that `save` wrote; its epochs count as reported.
 
         A state reached with other params (another member of a population) gives its weights and momenta; the
-        optimiser's options stay this trial's own.
+        optimiser's options stay this trial's own, and so does its best epoch, which its own checkpoint has.
         """
         state = checkpoint.load(directory)
         other = state["params"] != self._described_params()
         self.training.load_state(state, keep_options=other)
+        if other:
+            own, _ = checkpoint.newest(self._folder)
+            self.training.best = BestEpoch.of(checkpoint.load(own)) if own else BestEpoch()
         self._reported = self.training.epoch
         self._resumed = False
 

@@ -14,8 +14,8 @@ from trainables import MLP
 def load() -> tuple[np.ndarray, np.ndarray]:
     """Load X (442, 10) and y (442, 1), each column with mean 0 and standard deviation 1.
 
-    The scale comes from all rows, the held-out ones included. That is harmless here, where scikit-learn has scaled X by all
-    rows already and R² does not depend on y's scale; with data of your own, fit the scaler on rows that no trial sees.
+    The scale comes from all rows, the held-out ones included. That is harmless here, where scikit-learn has scaled X by
+    all rows already and R² does not depend on y's scale; fit the scaler on other rows for data of your own.
     """
     X, y = load_diabetes(return_X_y=True)
     return StandardScaler().fit_transform(X), StandardScaler().fit_transform(y.reshape(-1, 1))

@@ -1,12 +1,12 @@
-"""The net and the data that sweep.yaml tunes: a regression on table rows. Change them, or put your own in their place."""
+"""The net and the data that sweep.yaml tunes: a regression. Change them, or put your own in their place."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from skorch import NeuralNetRegressor
 from sklearn.datasets import load_diabetes
+from skorch import NeuralNetRegressor
 
 from trainables.models import MLP
 

@@ -1,0 +1,298 @@
+"""The command line: verbs, exit codes, and what goes to stdout and stderr. What is said is put together elsewhere."""
+
+# Verbs import heavy modules themselves, since neither --help nor a word about a broken file may wait for torch and Ray.
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from sweeps import storage
+from sweeps.errors import (
+    InfeasibleError,
+    NoTrialSucceededError,
+    SpecError,
+    SweepNotFoundError,
+    SweepStateError,
+)
+from sweeps.output import Answer, Format, write
+from sweeps.progress import Progress
+from sweeps.spec import load_spec
+from sweeps.starter import Template, starter_files, write_starter
+
+if TYPE_CHECKING:
+    from sweeps.plan import SweepPlan
+    from sweeps.results import SweepResult
+
+# What a person can mend; anything else is a bug.
+_EXPECTED = (SpecError, NoTrialSucceededError, SweepNotFoundError, SweepStateError, InfeasibleError)
+_INTERRUPTED = 130
+_PIPED_WIDTH = 1_000  # wide enough that nothing is folded where no terminal shows it
+
+Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="A sweep.yaml.", show_default=False)]
+SweepName = Annotated[
+    str, typer.Argument(metavar="SWEEP", help="A sweep: its directory, file:// URI, or name below --storage.")
+]
+Storage = Annotated[str, typer.Option("--storage", metavar="DIR", help="Folder of the sweeps.")]
+Output = Annotated[Format, typer.Option("--output", "-o", help="How to write the answer.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Most rows; 0 shows all.", show_default="20")]
+FailOn = Annotated[
+    Literal["all", "any", "none"], typer.Option(help="Exit with 3 if all, any or none of the trials failed.")
+]
+ExportAs = Annotated[
+    Literal["csv", "parquet", "json", "model"],
+    typer.Option("--to", help="A table as csv, parquet or json, or the best net."),
+]
+Which = Annotated[Literal["trials", "metrics"], typer.Option(help="One row a trial, or one a trial and epoch.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the file, such as searcher.num_samples=8."),
+]
+
+app = typer.Typer(
+    help="Hyperparameter sweeps of skorch nets on Ray Tune.",
+    epilog="With --debug, errors show their traceback. Exit codes: 0 done, 1 bug, 2 wrong input, 3 no trial succeeded, "
+    "4 no such sweep or unusable, 5 machines or storage cannot, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default the process's own.
+
+    Returns
+    -------
+    int
+        The exit code. A bug is raised on; its report and the code 1 come from `sys.excepthook`.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    is_debug = "--debug" in given
+    if not is_debug:
+        sys.excepthook = _report_bug
+    try:
+        return app([word for word in given if word != "--debug"], prog_name="sweeps", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        _report(error.format_message() or "give a verb; see sweeps --help")
+        return error.exit_code
+    except _EXPECTED as error:
+        if is_debug:
+            traceback.print_exception(error)
+        _report(str(error))
+        return error.exit_code
+    except typer.Abort:
+        return _INTERRUPTED
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(version("skorch-sweeps"))
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    is_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass  # its docstring would replace the help that the app was made with
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to.")] = Path("."),
+    template: Annotated[Template, typer.Option(help="What kind of net.")] = Template.CLASSIFIER,
+) -> None:
+    """Write a sweep.yaml and a model.py that run as they are."""
+    texts = starter_files(folder, template)
+    write_starter(texts)
+    spec = next(iter(texts))
+    typer.echo("".join(f"wrote {path}\n" for path in texts))
+    typer.echo(f"next:\n  sweeps validate {spec}\n  sweeps preview {spec}\n  sweeps run {spec}")
+
+
+@app.command()
+def validate(spec: Spec, overrides: Overrides = None, output: Output = Format.TABLE) -> None:
+    """Check a sweep.yaml, then its net and data with a probe epoch; creates nothing."""
+    plan = _plan(spec, overrides)
+    from sweeps.plan import this_machine  # torch
+    from sweeps.preview import place_notes, plan_answer  # numpy
+
+    _answer(plan_answer(plan, [*plan.notes, *place_notes(plan.config, this_machine())]), output)
+
+
+@app.command()
+def preview(
+    spec: Spec,
+    n_configs: Annotated[int, typer.Option("-n", min=0, help="How many configs to show.")] = 5,
+    overrides: Overrides = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Say what a sweep will do: configs, rungs, epochs and time; creates nothing."""
+    plan = _plan(spec, overrides)
+    from sweeps.plan import this_machine  # torch
+    from sweeps.preview import first_configs, make_preview, preview_answer  # numpy
+    from sweeps.probe import probe  # torch
+    from sweeps.resources import slots
+
+    with redirect_stdout(sys.stderr):
+        _note("timing one whole epoch")
+        seen = probe(plan.job, first_configs(plan, 3), whole=True)
+    at_once = slots(plan.config.resources, [this_machine()])
+    _answer(preview_answer(make_preview(plan, n_configs, at_once, seen)), output)
+
+
+@app.command()
+def run(
+    spec: Spec,
+    *,
+    overrides: Overrides = None,
+    name: Annotated[str | None, typer.Option(help="Name of the sweep, and of its directory.")] = None,
+    storage_dir: Annotated[str | None, typer.Option("--storage", metavar="DIR", help="Folder of the sweeps.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster; by default this machine.")] = None,
+    fail_on: FailOn = "all",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and the result.")] = False,
+) -> int:
+    """Run a sweep to its end."""
+    chosen = {"name": name, "storage": storage_dir}
+    named = [f"{key}={json.dumps(value)}" for key, value in chosen.items() if value is not None]
+    every = [*(overrides or []), *named]
+    config = load_spec(spec, every, needs=("net", "data"))
+    storage.refuse_existing(storage.SweepPaths.of(config.storage, config.name))
+
+    with redirect_stdout(sys.stderr), Progress(Console(stderr=True, quiet=quiet)) as progress:
+        progress.tell("importing torch, skorch and Ray")
+        from sweeps.sweep import Sweep  # torch, skorch, Ray
+
+        result = Sweep.from_yaml(spec, every).run(progress, tell=progress.tell, address=address)
+    return _finish(result, fail_on)
+
+
+@app.command()
+def ls(
+    folder: Annotated[str, typer.Argument(metavar="STORAGE", help="Folder of the sweeps.")] = storage.DEFAULT_STORAGE,
+    output: Output = Format.TABLE,
+) -> None:
+    """List the sweeps in a folder."""
+    from sweeps.listing import list_sweeps  # pyarrow
+
+    found = storage.all_below(folder)
+    if not found:
+        _note(f"no sweeps below {folder}")
+    _answer(list_sweeps(found, datetime.now(UTC)), output)
+
+
+@app.command()
+def show(
+    sweep: SweepName,
+    trial: Annotated[int | None, typer.Option(help="Show this trial only.")] = None,
+    sort: Annotated[str, typer.Option(help="Column to sort by: score, epochs, fit_s, params.lr, ...")] = "trial",
+    limit: Limit = None,
+    storage_dir: Storage = storage.DEFAULT_STORAGE,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show a sweep and its trials, or one trial and its epochs."""
+    from sweeps.listing import show_sweep, show_trial  # pyarrow
+
+    result = _open(sweep, storage_dir)
+    answer = show_sweep(result, sort=sort, limit=limit) if trial is None else show_trial(result, trial, limit=limit)
+    _answer(answer, output)
+
+
+@app.command()
+def best(sweep: SweepName, storage_dir: Storage = storage.DEFAULT_STORAGE, output: Output = Format.TABLE) -> None:
+    """Show the best trial: its score, epoch, params and costs."""
+    from sweeps.listing import best_of  # pyarrow
+
+    _answer(best_of(_open(sweep, storage_dir)), output)
+
+
+@app.command()
+def export(
+    sweep: SweepName,
+    to: ExportAs,
+    path: Annotated[Path, typer.Option("--file", "-f", help="File to write; for the best net a new folder.")],
+    what: Which = "trials",
+    storage_dir: Storage = storage.DEFAULT_STORAGE,
+) -> None:
+    """Write a table of a sweep to a file, or its best net to a folder."""
+    from sweeps.exports import export_model, export_table  # pyarrow
+
+    result = _open(sweep, storage_dir)
+    if to == "model":
+        export_model(result.paths, path)
+    else:
+        export_table(result, what, to, path)
+    typer.echo(str(path))
+
+
+def _plan(spec: Path, overrides: Sequence[str] | None) -> SweepPlan:
+    load_spec(spec, overrides or (), needs=("net", "data"))
+    _note("importing torch, skorch and Ray")
+    with redirect_stdout(sys.stderr):
+        from sweeps.sweep import Sweep  # torch, skorch, Ray
+
+        _note("checking net, data and parameters with a probe epoch")
+        return Sweep.from_yaml(spec, overrides or ()).plan()
+
+
+def _finish(result: SweepResult, fail_on: str) -> int:
+    from sweeps.listing import failure_lines, summary  # pyarrow
+
+    failures = failure_lines(result.state)
+    for line in failures:
+        _note(line)
+    _answer(summary(result), Format.TABLE)
+    if result.state.attempts[-1]["reason"] == "interrupted":
+        _report("interrupted; what it had found is kept")
+        return _INTERRUPTED
+    if fail_on == "any" and failures:
+        _report("some trials failed, and --fail-on is any")
+        return NoTrialSucceededError.exit_code
+    if fail_on != "none":
+        result.best_trial  # noqa: B018  # raises where there is none
+    return 0
+
+
+def _open(sweep: str, folder: str) -> SweepResult:
+    from sweeps.results import SweepResult  # pyarrow
+
+    return SweepResult.load(sweep, storage=folder)
+
+
+def _answer(answer: Answer, form: Format) -> None:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED_WIDTH
+    typer.echo(write(answer, form, width), nl=False)
+
+
+def _note(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _report(text: str) -> None:
+    for line in text.splitlines():
+        _note(f"error: {line}")
+
+
+def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    frame = traceback.extract_tb(trace)[-1]
+    _report(f"{kind.__name__}: {error} ({frame.filename}:{frame.lineno}); run again with --debug for the traceback")
