@@ -63,7 +63,8 @@ def ray_session(address: str | None, search_path: Sequence[Path], pending_trials
 
 def machines() -> list[Node]:
     """The living nodes of the Ray that this process is connected to."""
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
+    resources = [node["Resources"] for node in nodes if node["Alive"]]
     return [Node(found.get("CPU", 0), found.get("GPU", 0)) for found in resources]
 
 

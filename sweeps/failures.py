@@ -17,7 +17,7 @@ _SIGNS = (
     ("user", re.compile(r"RayTaskError|ray::\S+\(\)|error raised in its creation task")),
     (
         "worker_died",
-        re.compile(r"ActorDiedError|ActorUnavailableError|actor died|Worker unexpectedly exits|node.*died"),
+        re.compile(r"(actor|worker|node)\b.* died|actor .*is unavailable|Worker unexpectedly exits", re.IGNORECASE),
     ),
 )
 

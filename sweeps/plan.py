@@ -223,11 +223,8 @@ def _rungs(config: SchedulerConfig, max_epochs: int) -> tuple[int, ...]:
     if config.name == "asha":
         return rungs(config.grace_period, config.reduction_factor, max_epochs)
     # A member of a population is saved before it may take over another one's weights, since its best are its own.
-    return (
-        tuple(range(config.perturbation_interval, max_epochs, config.perturbation_interval))
-        if config.name == "pbt"
-        else ()
-    )
+    interval = config.perturbation_interval if config.name == "pbt" else max_epochs
+    return tuple(range(interval, max_epochs, interval))
 
 
 def _max_epochs(space: SearchSpace, net: NeuralNet, problems: list[Problem]) -> int:

@@ -6,6 +6,7 @@ Imports nothing that a spec names, and none of the heavy libraries: checking a f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
@@ -61,6 +62,27 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), *, needs: Sequenc
     if problems:
         raise SpecError(*sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0))
     return config
+
+
+@contextmanager
+def located(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Give the problems that come up inside, such as one with the data, the lines of the sweep.yaml that led to them.
+
+    Parameters
+    ----------
+    path
+        A file that `load_spec` has read.
+    overrides
+        As for `load_spec`.
+    """
+    try:
+        yield
+    except SpecError as error:
+        document = parse_yaml(_read(Path(path)))
+        source = _Source(str(path), document.lines)
+        list(_apply(overrides, document.data, source))
+        places = [problem if problem.file else source.place(problem) for problem in error.problems]
+        raise SpecError(*places) from error
 
 
 def build_config(data: Any) -> SweepConfig:

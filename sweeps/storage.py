@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -158,7 +159,7 @@ def create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
         The storage cannot be written.
     """
     refuse_existing(paths)
-    beside = SweepPaths(paths.root.with_name(f".{paths.name}.{os.getpid()}.part"))
+    beside = SweepPaths(paths.root.with_name(f".{paths.name}.{uuid4().hex}.part"))
     try:
         beside.trials.mkdir(parents=True)
         write_text(beside.spec, spec)

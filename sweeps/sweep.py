@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +29,7 @@ from sweeps.resources import share_of, slots
 from sweeps.results import SweepResult
 from sweeps.schedulers import PopulationScheduler, make_scheduler
 from sweeps.searchers import SweepSearcher
-from sweeps.spec import build_config, dump_spec, load_spec
+from sweeps.spec import build_config, dump_spec, load_spec, located
 from sweeps.storage import SweepPaths, create, locked, refuse_existing
 from sweeps.tables import write_tables
 from trainables.data import DataError, TrialData, target_kind
@@ -103,8 +105,9 @@ class Sweep:
         seed: int = 0,
         **sections: Any,
     ) -> None:
+        self._located: Callable[[], AbstractContextManager[None]] = nullcontext
         self._search_path: list[Path] = [Path.cwd()]
-        self.net = make_net(resolve_import(net, self._search_path) if isinstance(net, str) else net, str(net))
+        self.net = _import_net(net, self._search_path) if isinstance(net, str) else make_net(net, str(net))
         self._reference = net if isinstance(net, str) else None
         self._data = data
         metric = metric or ("valid_acc" if target_kind(self.net) in ("classifier", "binary") else "valid_loss")
@@ -145,9 +148,11 @@ class Sweep:
         """
         config = load_spec(path, overrides, needs=("net", "data"))
         sweep = cls.__new__(cls)
+        sweep._located = partial(located, path, overrides)
         sweep._search_path = [Path(path).resolve().parent, Path.cwd()]
         sweep._reference = config.net
-        sweep.net = make_net(resolve_import(str(config.net), sweep._search_path), str(config.net))
+        with sweep._located():
+            sweep.net = _import_net(str(config.net), sweep._search_path)
         sweep._data = config.data
         sweep.config = config
         sweep._scorers = {key: key for key in config.scoring}
@@ -162,7 +167,8 @@ class Sweep:
         SpecError
             Net, data, parameters or metric are wrong.
         """
-        return make_plan(self.config, self.net, self._load_data(), self.space, self._scorers)
+        with self._located():
+            return make_plan(self.config, self.net, self._load_data(), self.space, self._scorers)
 
     def run(self, show: Show | None = None, *, tell: Tell | None = None, address: str | None = None) -> SweepResult:
         """Runs the sweep to its end.
@@ -272,6 +278,13 @@ class Sweep:
             return load(description | options, self._search_path[0])
         except DataError as error:
             raise SpecError(*(Problem(message, "data") for message in error.problems)) from error
+
+
+def _import_net(reference: str, search_path: Sequence[Path]) -> NeuralNet:
+    try:
+        return make_net(resolve_import(reference, search_path), reference)
+    except SpecError as error:
+        raise SpecError(*(Problem(f"{reference}: {problem.message}", "net") for problem in error.problems)) from error
 
 
 def _searcher_section(searcher: str | Mapping[str, Any], num_samples: int | None, seed: int) -> dict[str, Any]:

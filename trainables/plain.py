@@ -35,8 +35,10 @@ def to_plain(value: Any) -> Any:
     NotPlainError
         For anything else, such as an open file, an instance of a class or a tensor that requires a gradient.
     """
-    if value is None or type(value) in (bool, int, float, str, bytes):
+    if value is None or type(value) in (bool, int, float, str):
         return value
+    if type(value) is bytes:
+        return {_TAG: "bytes", "text": value.decode("latin-1")}
     if isinstance(value, torch.Tensor):
         return _tagged_tensor(value)
     if isinstance(value, (np.ndarray, np.generic)):
@@ -71,7 +73,7 @@ def _tagged_array(value: np.ndarray[Any, Any] | np.generic) -> dict[str, Any]:
     if array.dtype.hasobject or array.dtype.names or isinstance(value, np.ma.MaskedArray):
         raise NotPlainError("a NumPy array of objects or records, or a masked one, cannot be stored")
     kind = "array" if isinstance(value, np.ndarray) else "scalar"
-    return {_TAG: kind, "dtype": array.dtype.str, "shape": list(array.shape), "bytes": array.tobytes()}
+    return {_TAG: kind, "dtype": array.dtype.str, "shape": list(array.shape), "text": array.tobytes().decode("latin-1")}
 
 
 def _tagged_dict(value: dict[Any, Any]) -> dict[str, Any]:
@@ -87,8 +89,14 @@ def _tensor(value: dict[str, Any]) -> torch.Tensor:
     return stored.to(value["device"]) if value["device"] == "cuda" and torch.cuda.is_available() else stored
 
 
+def _bytes(value: dict[str, Any]) -> bytes:
+    # As text, because what torch.save makes of empty bytes is not read back with weights_only.
+    text: str = value["text"]
+    return text.encode("latin-1")
+
+
 def _array(value: dict[str, Any]) -> np.ndarray[Any, Any]:
-    return np.frombuffer(value["bytes"], dtype=np.dtype(value["dtype"])).reshape(value["shape"]).copy()
+    return np.frombuffer(_bytes(value), dtype=np.dtype(value["dtype"])).reshape(value["shape"]).copy()
 
 
 def _dict(value: dict[str, Any]) -> dict[Any, Any]:
@@ -103,6 +111,7 @@ def _ordered(value: dict[str, Any]) -> OrderedDict[Any, Any]:
 
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "tensor": _tensor,
+    "bytes": _bytes,
     "array": _array,
     "scalar": lambda value: _array(value)[()],
     "dict": _dict,
