@@ -89,7 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not is_debug:
         sys.excepthook = _report_bug
     try:
-        return app([word for word in given if word != "--debug"], prog_name="sweeps", standalone_mode=False) or 0
+        # Calling the app itself would put typer's own report of bugs in place of ours.
+        command = typer.main.get_command(app)
+        words = [word for word in given if word != "--debug"]
+        return command.main(words, prog_name="sweeps", standalone_mode=False) or 0
     except typer.TyperException as error:
         _report(error.format_message() or "give a verb; see sweeps --help")
         return error.exit_code

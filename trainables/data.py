@@ -6,7 +6,7 @@ It reads no files (`loaders` does) and draws no splits (`splits` does).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -102,7 +102,8 @@ class TrialData:
         targets = None if y is None else as_target(y, target, found)
         if y is None and target != "net" and not is_dataset:
             found.problems.append(f"y: is missing, and a {_NAMES[target]} needs it; give one target for each row")
-        n_rows = _common_length(features, targets, found)
+        # What could not be read still has a length, and a wrong one is one more problem to name.
+        n_rows = _common_length(X if features is None else features, y if targets is None else targets, found)
         if features is None or found.problems:
             raise DataError(found.problems)
         is_classifier = target in ("classifier", "binary")
@@ -181,12 +182,19 @@ def _length(X: Any) -> int:
     return len(next(iter(X.values()))) if isinstance(X, dict) else len(X)
 
 
-def _common_length(features: Features | None, targets: Array | None, found: Findings) -> int:
+def _rows_of(array: Any) -> int | None:
+    if hasattr(array, "shape"):
+        return int(array.shape[0]) if array.shape else None
+    return len(array) if hasattr(array, "__len__") else None
+
+
+def _common_length(features: Any, targets: Any, found: Findings) -> int:
     """Rows of X and y; a problem when there are none, or not equally many."""
     if isinstance(features, Dataset) and not hasattr(features, "__len__"):
         found.problems.append(f"X: {type(features).__name__} has no length; give a Dataset with __len__")
         return 0
-    lengths = {name: _length(array) for name, array in _named(features, targets)}
+    counted = {name: _rows_of(array) for name, array in _named(features, targets)}
+    lengths = {name: n_rows for name, n_rows in counted.items() if n_rows is not None}
     if len(set(lengths.values())) > 1:
         given = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         found.problems.append(f"lengths differ: {given} rows; give one target for each row")
@@ -195,8 +203,8 @@ def _common_length(features: Features | None, targets: Array | None, found: Find
     return next(iter(lengths.values()), 0)
 
 
-def _named(features: Features | None, targets: Array | None) -> Iterator[tuple[str, Any]]:
-    if isinstance(features, dict):
+def _named(features: Any, targets: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(features, Mapping):
         yield from ((f"X[{key!r}]", features[key]) for key in sorted(features))
     elif features is not None:
         yield "X", features

@@ -24,7 +24,7 @@ LOW_MEMORY = (
 )
 
 
-class Unusual(Exception):  # noqa: N818  # its name has no Error in it
+class Unusual(Exception):  # its name has no Error in it
     """An exception of a user."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ from sweeps.sweep import Sweep
 every_template = pytest.mark.parametrize("template", Template)
 
 
+@pytest.fixture
+def forget_the_model(monkeypatch):
+    """Let the next test import another module of the same name."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    sys.modules.pop("model", None)
+
+
 @every_template
+@pytest.mark.usefixtures("forget_the_model")
 def test_a_template_passes_the_whole_check(template, tmp_path):
     write_starter(starter_files(tmp_path / "new", template))
     plan = Sweep.from_yaml(tmp_path / "new" / "sweep.yaml").plan()

@@ -142,7 +142,7 @@ def test_targets_take_the_form_that_the_loss_takes_with_a_note(target, y, dtype,
     ],
 )
 def test_targets_that_a_loss_cannot_take_are_refused(target, y, message):
-    (problem,) = problems(X, y, target=target)
+    problem, *_ = problems(X, y, target=target)
     assert message in problem
 
 
@@ -195,7 +195,7 @@ def test_missing_values_in_nullable_columns_are_found():
 
 def test_all_problems_come_at_once():
     found = problems(np.full((ROWS, 2), np.nan), [0, 1, np.nan], target="classifier")
-    assert [problem.split(":")[0] for problem in found] == ["X", "y"]
+    assert [problem.split(":")[0] for problem in found] == ["X", "y", "lengths differ"]
     found = problems(np.full((ROWS, 2), np.nan), [0, 1, 0], target="classifier")
     assert "X has 20, y has 3" in found[1]
 

@@ -1,0 +1,235 @@
+"""Ray's schedulers, keyed by our trial numbers: the same decisions as Ray's own, also for a trial that is started again."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, HyperBandScheduler, MedianStoppingRule
+
+from search_spaces.space import SearchSpace
+from sweeps.config import SchedulerConfig
+from sweeps.rungs import rungs
+from sweeps.schedulers import PopulationScheduler, make_scheduler
+from trainables.objective import Objective
+
+MAX_EPOCHS = 27
+SPACE = SearchSpace(
+    {
+        "lr": {"distribution": "loguniform", "min": 1e-3, "max": 1.0},
+        "optimizer": ["torch.optim:SGD", "torch.optim:Adam"],
+        "optimizer__momentum": {"min": 0.0, "max": 0.9, "when": {"optimizer": "torch.optim:SGD"}},
+        "module__nodes": {"min": 1, "max": 64},
+    }
+)
+
+
+def scheduler_of(name: str, *, maximize: bool = True, **options: Any) -> Any:
+    config = SchedulerConfig(name=name, **options)
+    return make_scheduler(config, SPACE, Objective("score", maximize), max_epochs=MAX_EPOCHS, seed=0)
+
+
+def trial_of(number: int, *, again: int = 0) -> Any:
+    """As Tune hands a trial to its scheduler; one that is started again has another id."""
+    return SimpleNamespace(trial_id=f"ray_{number}_{again}", config={"trial": number, "params": {}})
+
+
+def result(epoch: int, score: float) -> dict[str, Any]:
+    return {"epoch": epoch, "score": score, "training_iteration": 1}
+
+
+class Replay:
+    """ASHA as its authors and Ray have it, written down once more."""
+
+    def __init__(self, grace_period: int, reduction_factor: float, max_epochs: int) -> None:
+        self.rungs: list[tuple[int, dict[int, float]]] = [
+            (epoch, {}) for epoch in reversed(rungs(grace_period, reduction_factor, max_epochs))
+        ]
+        self.keep, self.max_epochs = 1 / reduction_factor, max_epochs
+
+    def decide(self, trial: int, epoch: int, score: float) -> str:
+        if epoch >= self.max_epochs:
+            return "STOP"
+        for rung, recorded in self.rungs:
+            if epoch >= rung and trial not in recorded:
+                cutoff = np.percentile(list(recorded.values()), (1 - self.keep) * 100) if recorded else -np.inf
+                recorded[trial] = score
+                return "STOP" if score < cutoff else "CONTINUE"
+        return "CONTINUE"
+
+
+@given(st.integers(0, 2**32), st.sampled_from([2, 3, 4, 2.5]), st.integers(1, 5), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_asha_decides_as_rays_own_and_as_a_replay_also_for_trials_that_are_started_again(seed, eta, grace, maximize):
+    rng = random.Random(seed)
+    ours = scheduler_of("asha", maximize=maximize, grace_period=grace, reduction_factor=eta)
+    mode = "max" if maximize else "min"
+    shape: dict[str, Any] = {"max_t": MAX_EPOCHS, "grace_period": grace, "reduction_factor": eta}
+    rays = AsyncHyperBandScheduler(time_attr="epoch", metric="score", mode=mode, **shape)
+    replay = Replay(grace, eta, MAX_EPOCHS)
+    running = {number: 0 for number in range(12)}
+    restarts = dict.fromkeys(running, 0)
+    for number in running:
+        ours.on_trial_add(None, trial_of(number))
+        rays.on_trial_add(None, trial_of(number))
+    while running:
+        number = rng.choice(list(running))
+        if rng.random() < 0.1:  # its worker dies, and it goes on from an earlier checkpoint
+            ours.on_trial_error(None, trial_of(number, again=restarts[number]))
+            restarts[number] += 1
+            ours.on_trial_add(None, trial_of(number, again=restarts[number]))
+            running[number] = rng.randint(0, running[number])
+        running[number] = epoch = running[number] + rng.randint(1, 3)
+        score = rng.choice([rng.random(), 0.5, 1e30, -1e30])
+        report = result(epoch, score)
+        decision = ours.on_trial_result(None, trial_of(number, again=restarts[number]), report)
+        assert decision == rays.on_trial_result(None, trial_of(number), report)
+        assert decision == replay.decide(number, epoch, score if maximize else -score)
+        if decision == "STOP":
+            del running[number]
+        elif rng.random() < 0.05:  # it ends by itself
+            del running[number]
+            ours.on_trial_complete(None, trial_of(number, again=restarts[number]), report)
+            rays.on_trial_complete(None, trial_of(number), report)
+            replay.decide(number, epoch, score if maximize else -score)
+
+
+def test_asha_forgets_a_trial_that_never_ran():
+    asha = scheduler_of("asha")
+    asha.on_trial_add(None, trial_of(0))
+    asha.on_trial_remove(None, trial_of(0))
+    asha.on_trial_remove(None, trial_of(0))
+    asha.on_trial_add(None, trial_of(0))
+    assert asha.on_trial_result(None, trial_of(0), result(1, 0.5)) == "CONTINUE"
+
+
+def test_the_clock_is_the_epoch_and_not_the_number_of_reports():
+    asha = scheduler_of("asha", grace_period=9)
+    for number in range(2):
+        asha.on_trial_add(None, trial_of(number))
+    assert asha.on_trial_result(None, trial_of(0), {**result(8, 0.9), "training_iteration": 99}) == "CONTINUE"
+    assert asha.on_trial_result(None, trial_of(0), result(9, 0.9)) == "CONTINUE"
+    assert asha.on_trial_result(None, trial_of(1), {**result(9, 0.1), "training_iteration": 1}) == "STOP"
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_the_median_rule_decides_as_rays_own_and_never_pauses(maximize):
+    ours = scheduler_of("median", maximize=maximize, grace_period=2, min_samples=2)
+    mode = "max" if maximize else "min"
+    rays = MedianStoppingRule("epoch", metric="score", mode=mode, grace_period=2, min_samples_required=2)
+    controller = SimpleNamespace(get_live_trials=list)
+    rng = random.Random(0)
+    stopped: set[int] = set()
+    kept = {number: Trial("__fake", stub=True, trial_id=str(number)) for number in range(6)}
+    for number in kept:
+        ours.on_trial_add(None, trial_of(number))
+        rays.on_trial_add(None, kept[number])
+    for epoch, number in itertools.chain(*(((e, n) for n in rng.sample(range(6), 6)) for e in range(1, 9))):
+        if number in stopped:
+            continue
+        report = result(epoch, rng.random() + number / 3)
+        decision = ours.on_trial_result(None, trial_of(number, again=epoch), report)
+        assert decision == rays.on_trial_result(controller, kept[number], report)
+        if decision == "STOP":
+            stopped.add(number)
+            ours.on_trial_complete(None, trial_of(number), report)
+            rays.on_trial_complete(None, kept[number], report)
+    assert stopped
+    assert len(stopped) < len(kept)
+
+
+def test_the_median_rule_goes_on_while_too_few_trials_have_reported():
+    median = scheduler_of("median")
+    pending = SimpleNamespace(get_live_trials=lambda: [SimpleNamespace(status=Trial.PENDING)])
+    median.on_trial_add(None, trial_of(0))
+    assert median.on_trial_result(pending, trial_of(0), result(1, 0.1)) == "CONTINUE"
+
+
+class Member:
+    """What PBT touches of one of Tune's trials."""
+
+    def __init__(self, number: int, params: dict[str, Any]) -> None:
+        self.trial_id, self.status = f"ray_{number}", Trial.RUNNING
+        self.config = {"trial": number, "params": params}
+        self.checkpoint_config = SimpleNamespace(num_to_keep=None)
+        self.checkpoint_manager = self
+        self.run_metadata = self
+        self.experiment_tag = ""
+        self._latest_checkpoint_result: Any = None
+
+    def is_finished(self) -> bool:
+        return False
+
+    def set_experiment_tag(self, tag: str) -> None:
+        self.experiment_tag = tag
+
+    def set_config(self, config: dict[str, Any]) -> None:
+        self.config = config
+
+
+class Controller:
+    """What PBT touches of Tune's controller."""
+
+    def __init__(self, members: list[Member]) -> None:
+        self.members = members
+        self.search_alg = object()
+        self.paused: list[Member] = []
+
+    def get_trials(self) -> list[Member]:
+        return self.members
+
+    def _schedule_trial_save(self, trial: Member, result: Any) -> str:
+        return f"checkpoint of {trial.config['trial']}"
+
+    def pause_trial(self, trial: Member, should_checkpoint: bool) -> None:
+        trial.status = Trial.PAUSED
+        self.paused.append(trial)
+
+
+@pytest.fixture
+def population():
+    pbt = scheduler_of("pbt", perturbation_interval=2)
+    told: list[tuple[Any, ...]] = []
+    pbt.on_exploit = lambda *what: told.append(what)
+    rng = np.random.default_rng(0)
+    controller = Controller([Member(number, SPACE.sample(rng)) for number in range(8)])
+    for member in controller.members:
+        pbt.on_trial_add(controller, member)
+    return pbt, controller, told
+
+
+def test_a_population_keeps_its_number_and_its_space_and_tells_who_took_over_from_whom(population):
+    pbt, controller, told = population
+    assert isinstance(pbt, PopulationScheduler)
+    assert all(pbt.on_trial_result(controller, m, result(1, 0.0)) == "CONTINUE" for m in controller.members)
+    before = {member.config["trial"]: dict(member.config["params"]) for member in controller.members}
+    for epoch in (2, 4):  # a higher number is better; the best have saved when the worst report again
+        for member in reversed(controller.members):
+            if member not in controller.paused:
+                pbt.on_trial_result(controller, member, result(epoch, member.config["trial"] / 10))
+    assert [trial for trial, _, _ in told] == [member.config["trial"] for member in controller.paused]
+    assert {0, 1} <= {trial for trial, _, _ in told}
+    for trial, donor, params in told:
+        member = controller.members[trial]
+        assert member.config == {"trial": trial, "params": params}
+        assert donor > trial
+        assert SPACE.contains(params)
+        assert {name: params[name] for name in ("optimizer", "module__nodes")} == {
+            name: before[donor][name] for name in ("optimizer", "module__nodes")
+        }
+        assert member._latest_checkpoint_result.checkpoint == f"checkpoint of {donor}"
+    assert {m.config["trial"]: m.config["params"] for m in controller.members if m not in controller.paused} == {
+        number: params for number, params in before.items() if number not in {trial for trial, _, _ in told}
+    }
+
+
+@pytest.mark.parametrize(("name", "kind"), [("fifo", FIFOScheduler), ("hyperband", HyperBandScheduler)])
+def test_the_others_are_rays_own(name, kind):
+    assert type(scheduler_of(name)) is kind
