@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # What a person can mend; anything else is a bug.
 _EXPECTED = (SpecError, NoTrialSucceededError, SweepNotFoundError, SweepStateError, InfeasibleError)
 _INTERRUPTED = 130
-_PIPED_WIDTH = 1_000  # wide enough that nothing is folded where no terminal shows it
+_PIPED_WIDTH = 1_000  # nothing is folded where no terminal shows it
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="A sweep.yaml.", show_default=False)]
 SweepName = Annotated[
@@ -89,8 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not is_debug:
         sys.excepthook = _report_bug
     try:
-        # Calling the app itself would put typer's own report of bugs in place of ours.
-        command = typer.main.get_command(app)
+        command = typer.main.get_command(app)  # the app itself would put typer's report of bugs in place of ours
         words = [word for word in given if word != "--debug"]
         return command.main(words, prog_name="sweeps", standalone_mode=False) or 0
     except typer.TyperException as error:

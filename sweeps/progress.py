@@ -257,8 +257,8 @@ def _count_failures(failed: Sequence[TrialRecord]) -> tuple[FailureCount, ...]:
 def _eta_s(state: SweepState, n_trials: int, elapsed_s: float) -> float | None:
     ended = [record.epoch for record in state.trials.values() if record.status.is_end]
     epochs = state.epochs
-    if not ended or not epochs or len(ended) >= n_trials:
-        return None
+    if not ended or not epochs or len(ended) in (n_trials, len(state.trials)):
+        return None  # nothing to go by, or nothing that goes on
     of_one = sum(ended) / len(ended)
     left = of_one * (n_trials - len(ended)) - (epochs - sum(ended))
     return max(0.0, left) * elapsed_s / epochs

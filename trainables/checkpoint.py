@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,21 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 STATE = "state.pt"
 LOG = "log.json"
+
+
+# What torch's reader raises for content that is no state, beside its own error.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    struct.error,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class CheckpointError(ValueError):
@@ -76,7 +92,7 @@ def load(directory: Path) -> dict[str, Any]:
     path = directory / STATE
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
 
 
@@ -86,10 +102,14 @@ def read_log(directory: Path) -> list[dict[str, float]]:
     Raises
     ------
     CheckpointError
-        As `verify` says.
+        As `verify` says, or the log is none.
     """
     verify(directory)
-    return list(json.loads((directory / LOG).read_text(encoding="utf-8")))
+    path = directory / LOG
+    try:
+        return [dict(row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
 
 
 def verify(directory: Path) -> dict[str, Any]:
@@ -194,7 +214,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _is_complete(manifest: Mapping[str, Any]) -> bool:
     files, epochs = manifest.get("files"), (manifest.get("epoch"), manifest.get("best_epoch"))
-    if not isinstance(files, dict) or STATE not in files or not all(type(epoch) is int for epoch in epochs):
+    if (
+        not isinstance(files, dict)
+        or not {STATE, LOG} <= files.keys()
+        or not all(type(epoch) is int for epoch in epochs)
+    ):
         return False
     return all(Path(name).name == name for name in files)
 

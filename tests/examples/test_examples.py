@@ -16,7 +16,6 @@ from sweeps import load_spec
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ("convnet", "diabetes", "digits")
 SWEEPS = (sys.executable, "-c", "import sys; from sweeps.cli import main; sys.exit(main())")
-RAY = (pytest.mark.ray, pytest.mark.slow)
 
 
 def execute(*command: str | Path, cwd: Path) -> str:
@@ -54,9 +53,9 @@ def test_an_example_is_a_valid_sweep(example):
     assert config.net == f"examples.{example}.model:make_net"
 
 
+@pytest.mark.ray
+@pytest.mark.slow
 class TestDigits:
-    pytestmark = RAY
-
     def test_leaves_the_whole_directory(self, digits_sweep):
         left = {path.name for path in digits_sweep.iterdir()}
         assert {"sweep.yaml", "manifest.json", "journal", "trials", "trials.parquet", "metrics.parquet"} <= left
@@ -87,9 +86,9 @@ class TestDigits:
         assert_same_search(sweep, "digits")
 
 
+@pytest.mark.ray
+@pytest.mark.slow
 class TestDiabetes:
-    pytestmark = RAY
-
     def test_the_sweep_runs(self, tmp_path):
         sweep = run_small("diabetes", tmp_path, "searcher.num_samples=2", "parameters.max_epochs=[2, 3]")
         assert (sweep / "best" / "model.safetensors").is_file()
@@ -100,9 +99,9 @@ class TestDiabetes:
         assert_same_search(sweep, "diabetes")
 
 
+@pytest.mark.ray
+@pytest.mark.slow
 class TestConvnet:
-    pytestmark = RAY
-
     def test_the_sweep_runs(self, tmp_path):
         sweep = run_small("convnet", tmp_path, "searcher.num_samples=2", "parameters.max_epochs=2")
         assert (sweep / "best" / "model.safetensors").is_file()

@@ -26,7 +26,7 @@ def end(trial, status, **more):
 
 
 def four_trials(reason):
-    """One trial completed, one stopped at rung 1, one failed with an error that looks like markup, one at ``reason``."""
+    """One trial completed, one stopped at rung 1, one failed with an error like markup, one that ``reason`` ended."""
     yield {"type": "attempt", "attempt": 1, "n_trials": 6, "rungs": [1, 3]}
     for trial, params in enumerate(PARAMS):
         yield {"type": "trial", "trial": trial, "params": params}

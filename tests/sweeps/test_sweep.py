@@ -172,7 +172,9 @@ def test_warm_workers_are_reused_from_trial_to_trial(run):
 def test_a_share_of_a_gpu_is_seen_by_its_trial_alone(run):
     rules = [{"when": {"module__nodes": 16}, "gpu": 1}]
     resources = {"cpu": 0.5, "gpu": 0.5, "rules": rules}
-    result = run({"module__nodes": [4, 8, 16], "lr": [0.1, 0.2]}, searcher="grid", scheduler="fifo", resources=resources)
+    result = run(
+        {"module__nodes": [4, 8, 16], "lr": [0.1, 0.2]}, searcher="grid", scheduler="fifo", resources=resources
+    )
     assert set(result.trials.gpu) <= {"0", "1"}
     assert set(result.trials.status) == {"COMPLETED"}
 
