@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from sweeps.plan import SweepPlan
     from sweeps.results import SweepResult
 
-# What a person can mend; anything else is a bug.
-_EXPECTED = (SpecError, NoTrialSucceededError, SweepNotFoundError, SweepStateError, InfeasibleError)
+_EXPECTED = (SpecError, NoTrialSucceededError, SweepNotFoundError, SweepStateError, InfeasibleError)  # else: a bug
 _INTERRUPTED = 130
 _PIPED_WIDTH = 1_000  # nothing is folded where no terminal shows it
 

@@ -173,8 +173,8 @@ def _population_problems(config: SweepConfig, net: NeuralNet, space: SearchSpace
             "pbt changes parameters while a net trains, and none of these can be: add lr, batch_size or optimizer__..."
         )
         return [Problem(text, "scheduler")]
-    callbacks = [part[-1] if isinstance(part, tuple) else part for part in (net.callbacks or []) if part != "disable"]
-    if "lr" in names and any(isinstance(part, LRScheduler) for part in callbacks):
+    callbacks = [part[-1] if isinstance(part, (list, tuple)) else part for part in (net.callbacks or [])]
+    if "lr" in names and any(isinstance(part, LRScheduler) or part is LRScheduler for part in callbacks):
         text = "pbt and the net's LRScheduler would both set lr; make lr a constant or take the callback out"
         return [Problem(text, "scheduler")]
     return []

@@ -30,10 +30,11 @@ def plan_of(
     data: Any = None,
     scorers: Mapping[str, Any] | None = None,
     metric: str = "valid_acc",
+    goal: str | None = None,
     **sections: Any,
 ) -> SweepPlan:
     """The plan of a sweep over `nets.make_net` and its data, unless others are given."""
-    goal = "minimize" if metric.endswith("loss") else "maximize"
+    goal = goal or ("minimize" if metric.endswith("loss") else "maximize")
     config = build_config(
         {
             "name": "inline",

@@ -201,7 +201,8 @@ class TrialRun:
         saved = sorted(self._folder.glob("checkpoint-*"))
         # One of a later epoch was left behind when the trial began anew or took over from another.
         kept = [directory for directory in saved if directory <= newest][-_KEPT:]
-        for directory in set(saved) - set(kept):
+        unfinished = self._folder.glob(".checkpoint-*.part")  # of processes that were killed
+        for directory in {*saved, *unfinished} - {*kept}:
             shutil.rmtree(directory, ignore_errors=True)
 
     def _described_params(self) -> str:

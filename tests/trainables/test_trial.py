@@ -174,6 +174,12 @@ def test_closing_before_the_first_epoch_saves_nothing(job):
     assert saved(job) == []
 
 
+def test_what_a_killed_process_left_unfinished_is_cleared_away(job):
+    (job.trials / "trial_00004" / ".checkpoint-000001.4242.part").mkdir(parents=True)
+    run_to_the_end(start(job))
+    assert saved(job) == ["checkpoint-000006"]
+
+
 def test_half_an_epoch_is_never_saved(job):
     run = start(job, callbacks__misbehave__how="raise", callbacks__misbehave__at=3)
     run.step()

@@ -1,0 +1,52 @@
+"""How a sweep was made, in a file that holds neither secrets nor anything that would be executed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import nets
+import pytest
+import torch
+from inline_sweeps import plan_of
+
+from sweeps.manifest import make_manifest
+
+NET = nets.make_net()
+
+
+def manifest_of(parameters, net="nets:make_net", **options):
+    plan = plan_of(parameters, **options)
+    job = replace(plan.job, trials=plan.job.trials.absolute() / "inline" / "trials")
+    return make_manifest(replace(plan, job=job), net, [])
+
+
+def test_it_is_plain_json_with_what_readers_need():
+    manifest = manifest_of({"lr": [0.1, 0.2], "max_epochs": 9}, seed=7, scheduler={"name": "asha"})
+    assert json.loads(json.dumps(manifest)) == manifest
+    assert manifest["uri"].startswith("file:///")
+    assert manifest["uri"].endswith("/inline")
+    assert (manifest["name"], manifest["metric"], manifest["goal"], manifest["seed"]) == ("inline", "valid_acc", "maximize", 7)
+    assert (manifest["n_trials"], manifest["max_epochs"], manifest["rungs"]) == (2, 9, [1, 3])
+    assert (manifest["classes"], manifest["takes_classes"]) == ([0, 1, 2], True)
+    assert manifest["data"]["rows"] == 240
+    assert manifest["versions"]["torch"] == torch.__version__.partition("+")[0] or "+" in manifest["versions"]["torch"]
+
+
+def test_nothing_of_the_environment_gets_into_it(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "secret-of-the-environment")
+    assert "secret-of-the-environment" not in json.dumps(manifest_of({"lr": [0.1]}))
+
+
+@pytest.mark.parametrize(("net", "expected"), [("nets:make_net", True), (f"{__name__}:NET", False), (None, True)])
+def test_it_tells_whether_the_net_is_to_be_called(net, expected, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or type(sys)(__name__))
+    monkeypatch.setattr(sys.modules[__name__], "NET", NET, raising=False)
+    assert manifest_of({"lr": [0.1]}, net)["net_is_callable"] is expected
+
+
+def test_objects_that_cannot_be_imported_are_named():
+    parameters = {"criterion__weight": [None, torch.ones(3)], "optimizer": [torch.optim.SGD, torch.optim.Adam]}
+    assert manifest_of(parameters)["objects"] == {"criterion__weight": ["tensor([1., 1., 1.])"]}
