@@ -145,14 +145,14 @@ class FailureConfig(Part):
 
 
 class KeepConfig(Part):
-    """Which checkpoints survive."""
+    """Which checkpoints survive at least; each trial's newest has its best weights in it. Only the defaults are possible."""
 
-    sweep_best: Count = 3
-    """Trials whose best checkpoint stays to the end, by rank."""
-    trial_best: Count = 1
-    """Best checkpoints of each running trial."""
-    trial_latest: Count = 1
-    """Latest checkpoints of each running trial."""
+    sweep_best: Literal[3] = 3
+    """Trials whose best weights stay to the end, by rank."""
+    trial_best: Literal[1] = 1
+    """Best weights of each trial."""
+    trial_latest: Literal[1] = 1
+    """Latest checkpoints of each trial."""
 
 
 class CheckpointConfig(Part):

@@ -166,13 +166,13 @@ def test_overrides_are_yaml_and_later_ones_win(write):
         "scheduler={name: fifo}",
         "parameters.lr={min: 1e-4, max: 1e-2, distribution: loguniform}",
         'name="2024"',
-        "checkpoint.keep.sweep_best=7",
+        "checkpoint.every_s=7",
         "report_every_s=0",
     ]
     config = load_spec(write(SPEC), overrides)
     assert (config.searcher.num_samples, config.scheduler.name, config.name) == (8, "fifo", "2024")
     assert config.parameters["lr"]["max"] == 0.01
-    assert (config.checkpoint.keep.sweep_best, config.report_every_s) == (7, 0)
+    assert (config.checkpoint.every_s, config.report_every_s) == (7, 0)
 
 
 def test_an_override_reaches_into_a_section_that_the_file_leaves_out_or_empty(write):
