@@ -80,12 +80,12 @@ class WeighedLoss(nn.Module):
 
 
 class Gathering(NeuralNetClassifier):
-    """Steps after every third batch, also across epochs: gradients outlive an epoch."""
+    """Steps after every seventh batch, also across epochs: gradients outlive an epoch."""
 
     def train_step(self, batch, **fit_params):
         self._set_training(True)
         step = self.train_step_single(batch, **fit_params)
-        if (len(self.history) * _N_BATCHES + len(self.history[-1, "batches"])) % 3 == 0:
+        if (len(self.history) * _N_BATCHES + len(self.history[-1, "batches"])) % 7 == 0:
             self.optimizer_.step()
             self.optimizer_.zero_grad()
         return step

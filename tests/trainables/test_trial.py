@@ -108,9 +108,11 @@ def test_a_trial_that_goes_on_reports_where_it_is_first(job):
     run = start(job)
     for _ in range(4):
         run.step()
+    written = (job.trials / "trial_00004" / "checkpoint-000003").stat().st_ino
     other = start(job)
     first = other.step()
     assert epochs([first]) == [[1, 2, 3]]
+    assert (job.trials / "trial_00004" / "checkpoint-000003").stat().st_ino == written
     assert (first["last"]["epoch"], first["ended"], first["checkpoint"]) == (3, None, "checkpoint-000003")
     assert epochs([other.step()]) == [[4]]
 
