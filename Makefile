@@ -13,7 +13,7 @@ export OMP_NUM_THREADS = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format-check types coverage check format gpu-check clean
+.PHONY: help setup demo test lint format-check types check format gpu-check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,10 +44,8 @@ format-check: setup ## ruff format --check
 types: setup ## mypy --strict
 	$(BIN)/mypy
 
-coverage: setup ## the whole test run, with branch coverage of at least 90 %
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
-
-check: lint format-check types coverage ## everything that CI runs
+check: lint format-check types ## everything that CI runs; the tests with branch coverage of at least 90 %
+	$(MAKE) test PYTEST_ARGS='--cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)'
 
 format: setup ## mend what ruff can mend
 	$(BIN)/ruff check --fix .

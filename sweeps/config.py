@@ -145,7 +145,7 @@ class FailureConfig(Part):
 
 
 class KeepConfig(Part):
-    """Which checkpoints survive at least; a trial's newest has its best weights in it. Only the defaults are possible."""
+    """Which checkpoints survive at least; a trial's newest holds its best weights. Only the defaults are possible."""
 
     sweep_best: Literal[3] = 3
     """Trials whose best weights stay to the end, by rank."""
