@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ruamel.yaml import YAML
 from safetensors import SafetensorError
@@ -25,6 +27,7 @@ from sweeps.records import TrialRecord
 from sweeps.storage import SweepPaths
 from sweeps.strict_json import as_json
 from trainables import checkpoint
+from trainables.splits import Split
 from trainables.tensors import TensorData
 from trainables.training import NetTraining
 from trainables.trial import resolve_params, trial_seed
@@ -144,7 +147,10 @@ def _weights_of(paths: SweepPaths, record: TrialRecord) -> Path:
 def _refit(plan: SweepPlan, record: TrialRecord, target: Path) -> None:
     params = resolve_params(record.best_params or {}, plan.job.objects) | {"max_epochs": record.best_epoch}
     seed = trial_seed(plan.job.seed, record.trial)
-    training = NetTraining(plan.job.net, TensorData(plan.job.data), params, seed, split=None)
+    every = np.arange(plan.job.data.n_rows)
+    # Validated on the rows that it trains on, for the sake of callbacks that watch the validation.
+    data = replace(plan.job.data, splits=(Split(every, every),))
+    training = NetTraining(plan.job.net, TensorData(data), params, seed, scorers=plan.job.scorers)
     while not training.finished:
         training.run_epoch()
     weights = training.net.module_.state_dict()

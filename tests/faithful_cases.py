@@ -199,7 +199,7 @@ def schedule(policy: Any, **options: Any) -> NeuralNet:
     return classifier(LRScheduler(policy, **options))
 
 
-def _halve(epoch: int) -> float:
+def halve(epoch: int) -> float:
     return 0.5 ** (epoch // 4)
 
 
@@ -217,7 +217,7 @@ CASES: dict[str, Callable[[], NeuralNet]] = {
     "cyclic": lambda: schedule("CyclicLR", base_lr=0.001, max_lr=0.1, step_size_up=7, step_every="batch"),
     "cosine": lambda: schedule("CosineAnnealingLR", T_max=EPOCHS),
     "warm_restart": lambda: schedule("WarmRestartLR", base_period=3),
-    "lambda": lambda: schedule("LambdaLR", lr_lambda=_halve),
+    "lambda": lambda: schedule("LambdaLR", lr_lambda=halve),
     "freezer": lambda: classifier(Freezer("a.*", at=7)),
     "clipping": lambda: classifier(GradientNormClipping(0.5)),
     "epoch_scoring": lambda: classifier(EpochScoring("roc_auc", lower_is_better=False)),

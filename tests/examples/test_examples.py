@@ -15,6 +15,19 @@ from sweeps import load_spec
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ("convnet", "diabetes", "digits")
+ONE_WORKER = "resources.max_concurrent_trials=1"  # a second one takes longer to start than these few epochs
+BOTH = f"""
+import sys
+import ray
+from sweeps import Sweep
+
+if __name__ == "__main__":
+    sys.path.insert(0, {str(ROOT)!r})
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    for example, epochs in (("convnet", 2), ("diabetes", [2, 3])):
+        few = ["searcher.num_samples=2", f"parameters.max_epochs={{epochs}}", "{ONE_WORKER}", "storage=" + sys.argv[1]]
+        Sweep.from_yaml(f"examples/{{example}}/sweep.yaml", few).run()
+"""
 SWEEPS = (sys.executable, "-c", "import sys; from sweeps.cli import main; sys.exit(main())")
 
 
@@ -23,13 +36,6 @@ def execute(*command: str | Path, cwd: Path) -> str:
     done = subprocess.run(command, cwd=cwd, env=os.environ, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def run_small(example: str, storage: Path, *overrides: str) -> Path:
-    settings = [word for override in overrides for word in ("--set", override)]
-    spec = f"examples/{example}/sweep.yaml"
-    execute(*SWEEPS, "run", spec, "--storage", storage, "--name", example, "-q", *settings, cwd=ROOT)
-    return storage / example
 
 
 def run_script(example: str, folder: Path) -> tuple[Path, dict]:
@@ -43,7 +49,19 @@ def run_script(example: str, folder: Path) -> tuple[Path, dict]:
 def digits_sweep(tmp_path_factory):
     """A few trials of the digits example, from the command line."""
     storage = tmp_path_factory.mktemp("storage")
-    return run_small("digits", storage, "searcher.num_samples=4", "parameters.max_epochs=4")
+    changes = ("--set", "searcher.num_samples=4", "--set", "parameters.max_epochs=4", "--set", ONE_WORKER)
+    command = ("run", "examples/digits/sweep.yaml", "--storage", storage, "--name", "few", "-q", *changes)
+    execute(*SWEEPS, *command, cwd=ROOT)
+    return storage / "few"
+
+
+@pytest.fixture(scope="module")
+def other_sweeps(tmp_path_factory):
+    """Two short trials of each of the other examples, by their sweep.yaml and in one process."""
+    storage = tmp_path_factory.mktemp("storage")
+    (storage / "both.py").write_text(BOTH)
+    execute(sys.executable, storage / "both.py", storage, cwd=ROOT)
+    return storage
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -75,10 +93,9 @@ class TestDigits:
         assert float(accuracy) > 0.8
         assert ours == "[]"
 
-    def test_its_resolved_spec_runs_again(self, digits_sweep, tmp_path):
-        spec, changes = digits_sweep / "sweep.yaml", ("--set", "searcher.num_samples=1")
-        execute(*SWEEPS, "run", spec, "--storage", tmp_path, "--name", "again", "-q", *changes, cwd=ROOT)
-        assert (tmp_path / "again" / "best" / "model.safetensors").is_file()
+    def test_its_resolved_spec_can_be_run_again(self, digits_sweep):
+        checked = execute(*SWEEPS, "validate", digits_sweep / "sweep.yaml", "-o", "json", cwd=ROOT)
+        assert json.loads(checked)
 
     def test_the_script_finds_a_good_net(self, tmp_path):
         sweep, best = run_script("digits", tmp_path)
@@ -89,9 +106,8 @@ class TestDigits:
 @pytest.mark.ray
 @pytest.mark.slow
 class TestDiabetes:
-    def test_the_sweep_runs(self, tmp_path):
-        sweep = run_small("diabetes", tmp_path, "searcher.num_samples=2", "parameters.max_epochs=[2, 3]")
-        assert (sweep / "best" / "model.safetensors").is_file()
+    def test_the_sweep_runs(self, other_sweeps):
+        assert (other_sweeps / "diabetes" / "best" / "model.safetensors").is_file()
 
     def test_the_script_explains_a_good_part_of_the_variance(self, tmp_path):
         sweep, best = run_script("diabetes", tmp_path)
@@ -102,9 +118,8 @@ class TestDiabetes:
 @pytest.mark.ray
 @pytest.mark.slow
 class TestConvnet:
-    def test_the_sweep_runs(self, tmp_path):
-        sweep = run_small("convnet", tmp_path, "searcher.num_samples=2", "parameters.max_epochs=2")
-        assert (sweep / "best" / "model.safetensors").is_file()
+    def test_the_sweep_runs(self, other_sweeps):
+        assert (other_sweeps / "convnet" / "best" / "model.safetensors").is_file()
 
     def test_the_script_finds_a_good_net(self, tmp_path):
         sweep, best = run_script("convnet", tmp_path)

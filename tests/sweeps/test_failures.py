@@ -76,7 +76,11 @@ def chained() -> Exception:
         (died(NODE_DIED), "worker_died", "the worker process died"),
         (ActorDiedError(), "worker_died", "the worker process died"),
         (WorkerCrashedError(), "worker_died", "the worker process died"),
-        (ActorUnavailableError("The actor is unavailable: RpcError", b"\1" * 16), "worker_died", "the worker process died"),
+        (
+            ActorUnavailableError("The actor is unavailable: RpcError", b"\1" * 16),
+            "worker_died",
+            "the worker process died",
+        ),
     ],
 )
 def test_cause_and_error_are_found_in_what_tune_keeps_of_a_failed_trial(error, cause, headline):

@@ -74,7 +74,11 @@ def test_a_record_is_as_a_reader_gets_it_back_and_shares_nothing_with_the_writer
     with Journal(folder) as journal:
         returned = journal.append({"type": "trial", "params": params})
     params["module__sizes"].append(3)
-    assert returned == next(read(folder)) == {"seq": 1, "type": "trial", "params": {"module__sizes": [1, 2], "shape": [3, 4]}}
+    assert (
+        returned
+        == next(read(folder))
+        == {"seq": 1, "type": "trial", "params": {"module__sizes": [1, 2], "shape": [3, 4]}}
+    )
 
 
 def test_numbers_go_on_where_the_last_attempt_ended(folder):

@@ -26,7 +26,12 @@ def test_it_is_plain_json_with_what_readers_need():
     assert json.loads(json.dumps(manifest)) == manifest
     assert manifest["uri"].startswith("file:///")
     assert manifest["uri"].endswith("/inline")
-    assert (manifest["name"], manifest["metric"], manifest["goal"], manifest["seed"]) == ("inline", "valid_acc", "maximize", 7)
+    assert (manifest["name"], manifest["metric"], manifest["goal"], manifest["seed"]) == (
+        "inline",
+        "valid_acc",
+        "maximize",
+        7,
+    )
     assert (manifest["n_trials"], manifest["max_epochs"], manifest["rungs"]) == (2, 9, [1, 3])
     assert (manifest["classes"], manifest["takes_classes"]) == ([0, 1, 2], True)
     assert manifest["data"]["rows"] == 240

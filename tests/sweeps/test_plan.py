@@ -59,7 +59,8 @@ def test_a_plan_says_what_will_be_run():
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("fifo", ()), ("median", ()), ("hyperband", ()), ("asha", (1, 3, 9)), ("pbt", (2, 4, 6, 8, 10))]
+    ("name", "expected"),
+    [("fifo", ()), ("median", ()), ("hyperband", ()), ("asha", (1, 3, 9)), ("pbt", (2, 4, 6, 8, 10))],
 )
 def test_reports_end_at_the_epochs_at_which_the_scheduler_compares(name, expected):
     scheduler = PBT if name == "pbt" else {"name": name}
@@ -215,7 +216,9 @@ def test_other_kinds_of_nets_are_planned_too(net, targets, metric):
             return super().forward(X)[:, 0]
 
     module = OneOutput if net is NeuralNetBinaryClassifier else nets.Tiny
-    assert metric in plan_of({"lr": [0.01]}, net=net(module, max_epochs=2), data=(X, targets), metric=metric).probe.metrics
+    assert (
+        metric in plan_of({"lr": [0.01]}, net=net(module, max_epochs=2), data=(X, targets), metric=metric).probe.metrics
+    )
 
 
 def test_resources_that_no_machine_has_are_infeasible():

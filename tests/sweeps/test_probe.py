@@ -67,7 +67,9 @@ def test_the_first_config_that_trains_counts(job):
 
 
 def test_when_all_fail_the_last_error_is_told_with_the_line_of_the_users_code(job):
-    with pytest.raises(SpecError, match=r"none of 2 configs .* ValueError: nodes must be positive, not -1 .*nets\.py:\d+"):
+    with pytest.raises(
+        SpecError, match=r"none of 2 configs .* ValueError: nodes must be positive, not -1 .*nets\.py:\d+"
+    ):
         probe(job, [{"module__nodes": 0}, {"module__nodes": -1}])
 
 

@@ -89,7 +89,13 @@ def test_equal_seed_number_and_records_give_equal_configs(name, space):
 def test_a_grid_gives_any_of_its_points_again_and_none_after_the_last():
     grid = proposals_of("grid", {"a": [1, 2], "b": ["x", "y", "z"]})
     points = list(SearchSpace({"a": [1, 2], "b": ["x", "y", "z"]}).grid())
-    assert [grid.propose(trial, []) for trial in (5, 0, 3, 3, 6, 2)] == [points[5], points[0], *[points[3]] * 2, None, points[2]]
+    assert [grid.propose(trial, []) for trial in (5, 0, 3, 3, 6, 2)] == [
+        points[5],
+        points[0],
+        *[points[3]] * 2,
+        None,
+        points[2],
+    ]
 
 
 def test_a_random_trial_does_not_depend_on_what_others_did_unless_it_would_repeat_them():
@@ -131,7 +137,10 @@ def test_hyperopt_finds_better_configs_than_random_draws():
 
 def test_hyperopt_begins_to_learn_after_n_startup_trials():
     parameters = {"a": ["best", "b", "c", "d", "e"], "x": {"min": 0.0, "max": 1.0}}
-    seen = [ended(n, {"a": name, "x": n / 10}, float(name == "best")) for n, name in enumerate(["best", "b", "c", "d", "e"] * 2)]
+    seen = [
+        ended(n, {"a": name, "x": n / 10}, float(name == "best"))
+        for n, name in enumerate(["best", "b", "c", "d", "e"] * 2)
+    ]
     chosen = [proposals_of("hyperopt", parameters, seed=seed, n_startup=5).propose(10, seen) for seed in range(12)]
     assert sum(params["a"] == "best" for params in chosen) >= 9
 

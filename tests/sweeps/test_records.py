@@ -99,7 +99,13 @@ def test_an_end_has_its_rung_or_its_cause(state):
     end(state, 0, "STOPPED", rung=1)
     end(state, 1, "FAILED", cause="oom", error="OutOfMemoryError: CUDA")
     stopped, failed = state.trials.values()
-    assert (stopped.status, stopped.rung, stopped.cause, stopped.started, stopped.ended) == ("STOPPED", 1, None, 2.0, 9.0)
+    assert (stopped.status, stopped.rung, stopped.cause, stopped.started, stopped.ended) == (
+        "STOPPED",
+        1,
+        None,
+        2.0,
+        9.0,
+    )
     assert (failed.status, failed.rung, failed.cause, failed.error) == ("FAILED", None, "oom", "OutOfMemoryError: CUDA")
     assert (state.count(TrialStatus.STOPPED, TrialStatus.FAILED), state.count(TrialStatus.RUNNING)) == (2, 0)
 
@@ -107,7 +113,9 @@ def test_an_end_has_its_rung_or_its_cause(state):
 def test_a_restart_keeps_the_first_start_the_failures_and_the_newest_checkpoint(state):
     report(state, 0, 0.1, checkpoint="checkpoint-000001")
     report(state, 0, 0.2, first=2)
-    state.apply({"type": "failure", "trial": 0, "cause": "worker_died", "error": "died", "epoch": 2, "seq": 5, "time": 3.0})
+    state.apply(
+        {"type": "failure", "trial": 0, "cause": "worker_died", "error": "died", "epoch": 2, "seq": 5, "time": 3.0}
+    )
     state.apply({"type": "start", "trial": 0, "time": 8.0})
     record = state.trials[0]
     assert (record.status, record.started, record.checkpoint) == (TrialStatus.RUNNING, 2.0, "checkpoint-000001")

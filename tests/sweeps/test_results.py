@@ -114,7 +114,11 @@ def test_it_is_loaded_by_uri_and_by_name(made):
 def test_nothing_that_lies_in_a_sweep_is_executed(copied, tmp_path):
     mark = tmp_path / "sprung"
     trap = pickle.dumps(Trap(mark))
-    places = ["ray/attempt-01/tuner.pkl", "ray/attempt-01/trainable.pkl", "trials/trial_00000/checkpoint-000003/state.pt"]
+    places = [
+        "ray/attempt-01/tuner.pkl",
+        "ray/attempt-01/trainable.pkl",
+        "trials/trial_00000/checkpoint-000003/state.pt",
+    ]
     places += ["best/model.pkl", "nets.py", "sitecustomize.py", "journal/state.pkl"]
     for place in places:
         (copied.root / place).parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +142,9 @@ def test_tables_are_data_frames_with_a_row_a_trial_and_a_row_an_epoch(made):
 
 
 @pytest.mark.parametrize("what", ["trials", "metrics"])
-@pytest.mark.parametrize(("ending", "read"), [("csv", pd.read_csv), ("parquet", pd.read_parquet), ("json", pd.read_json)])
+@pytest.mark.parametrize(
+    ("ending", "read"), [("csv", pd.read_csv), ("parquet", pd.read_parquet), ("json", pd.read_json)]
+)
 def test_tables_are_exported_for_other_programs(made, tmp_path, what, ending, read):
     result = SweepResult.load(made[0].root)
     target = result.export(tmp_path / f"table.{ending}", what=what)
@@ -156,7 +162,9 @@ def test_another_table_or_ending_is_refused_with_what_there_is(made, tmp_path, n
 
 
 def test_lists_among_the_params_can_be_exported_everywhere(record_sweep, tmp_path):
-    trials = [{"type": "trial", "trial": n, "params": {"p": value}} for n, value in enumerate([[8, 8], "a", {"k": None}])]
+    trials = [
+        {"type": "trial", "trial": n, "params": {"p": value}} for n, value in enumerate([[8, 8], "a", {"k": None}])
+    ]
     result = SweepResult(record_sweep(events=[{"type": "attempt", "attempt": 1}, *trials]))
     for ending in ("csv", "parquet", "json"):
         assert result.export(tmp_path / f"t.{ending}").stat().st_size > 0

@@ -27,7 +27,9 @@ def test_rungs_are_the_first_epochs_at_which_ray_compares(grace_period, reductio
     if grace_period > max_epochs:
         return
     # At max_epochs, and a rung beyond it, Ray ends a trial anyway.
-    expected = [math.ceil(level) for level in milestones(grace_period, reduction_factor, max_epochs) if level < max_epochs]
+    expected = [
+        math.ceil(level) for level in milestones(grace_period, reduction_factor, max_epochs) if level < max_epochs
+    ]
     assert rungs(grace_period, reduction_factor, max_epochs) == tuple(dict.fromkeys(expected))
 
 

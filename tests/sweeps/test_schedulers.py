@@ -74,7 +74,7 @@ def test_asha_decides_as_rays_own_and_as_a_replay_also_for_trials_that_are_start
     shape: dict[str, Any] = {"max_t": MAX_EPOCHS, "grace_period": grace, "reduction_factor": eta}
     rays = AsyncHyperBandScheduler(time_attr="epoch", metric="score", mode=mode, **shape)
     replay = Replay(grace, eta, MAX_EPOCHS)
-    running = {number: 0 for number in range(12)}
+    running = dict.fromkeys(range(12), 0)
     restarts = dict.fromkeys(running, 0)
     for number in running:
         ours.on_trial_add(None, trial_of(number))

@@ -54,7 +54,9 @@ def test_every_path_lies_inside_the_sweeps_directory(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("form", [str, Path, Path.as_uri, lambda path: path.as_uri().replace("file://", "file://localhost")])
+@pytest.mark.parametrize(
+    "form", [str, Path, Path.as_uri, lambda path: path.as_uri().replace("file://", "file://localhost")]
+)
 def test_a_path_and_its_file_uri_mean_the_same_folder(tmp_path, form):
     folder = tmp_path / "with space" / "ü#%20"
     assert local_path(form(folder)) == folder
@@ -159,7 +161,9 @@ def test_hidden_folders_are_no_sweeps(paths):
     assert all_below(paths.root.parent) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "7", "null", '"text"', '{"name": "a"}', '{"format": 2}', '{"format": "1"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", "7", "null", '"text"', '{"name": "a"}', '{"format": 2}', '{"format": "1"}']
+)
 def test_a_manifest_of_another_format_or_none_is_refused(paths, text):
     paths.manifest.write_text(text)
     with pytest.raises(SweepStateError, match=r"manifest\.json: "):

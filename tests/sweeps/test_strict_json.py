@@ -12,7 +12,11 @@ from sweeps.strict_json import as_json
 
 def test_what_json_does_not_know_is_null_at_any_depth():
     value = {"a": math.nan, "b": [math.inf, (1.5, -math.inf)], "c": {"d": math.nan}}
-    assert json.loads(as_json(value), parse_constant=lambda text: 1 / 0) == {"a": None, "b": [None, [1.5, None]], "c": {"d": None}}
+    assert json.loads(as_json(value), parse_constant=lambda text: 1 / 0) == {
+        "a": None,
+        "b": [None, [1.5, None]],
+        "c": {"d": None},
+    }
 
 
 def test_times_are_iso_8601_and_other_objects_their_text():

@@ -411,7 +411,7 @@ def test_other_options_keep_their_own_rate_and_take_over_the_momenta():
     ("policy", "options", "expected"),
     [
         ("StepLR", {"step_size": 2, "gamma": 0.1}, [0.02, 0.002, 0.002]),
-        ("LambdaLR", {"lr_lambda": cases._halve}, [0.2, 0.1, 0.1]),
+        ("LambdaLR", {"lr_lambda": cases.halve}, [0.2, 0.1, 0.1]),
     ],
 )
 def test_with_other_options_a_schedule_goes_on_from_the_own_rate(policy: str, options: Any, expected: list[float]):
