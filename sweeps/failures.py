@@ -79,6 +79,8 @@ def deserves_retry(failure: Failure, epoch: int, earlier: Sequence[dict[str, Any
 def _headline(lines: Sequence[str], cause: str) -> str:
     if cause == "worker_died":
         return "the worker process died: it was killed, exited by itself or crashed in native code"
+    if lines and "creation task" in lines[0] and not any('  File "' in line for line in lines):
+        return lines[-1].strip()  # Ray cut out its own frames, and there were no others
     # A traceback's last frame is followed by indented code and then by the error.
     frames = [index for index, line in enumerate(lines) if line.startswith('  File "')]
     flush = [line for line in lines[frames[-1] + 1 if frames else 0 :] if not line[0].isspace()]

@@ -84,6 +84,7 @@ def _one_epoch(job: TrialJob, config: dict[str, Any], whole: bool) -> Probe:
         job = replace(job, data=replace(job.data, splits=_few_rows(job, config)))
     training = make_training(job, TensorData(job.data), config)
     metrics = training.run_epoch()
+    training.state()  # a callback that cannot be saved is better known now than at the first checkpoint
     rows = sum(len(split.train) for split in job.data.splits)
     return Probe(tuple(metrics), metrics["epoch_s"], rows, training.max_epochs, config["trial"])
 

@@ -227,7 +227,7 @@ class Sweep:
             recorder.record("attempt_end", reason=stop.reason or ("complete" if searcher.is_done else "interrupted"))
             recorder.interrupt_rest(paths.trials)
         write_tables(state, paths.trials_table, paths.metrics_table)
-        result = SweepResult(paths, self.net)
+        result = SweepResult(paths, self.net, plan.job.objects)
         if state.best is not None:
             write_best(paths, result.manifest, plan, state.best)
         return result

@@ -14,14 +14,14 @@ def main() -> None:
         (X, y),
         {"lr": [0.001, 0.01, 0.1], "batch_size": [16, 32, 64], "max_epochs": [10, 20, 50]},
         metric="valid_r2",
-        validation={"type": "cv", "n_splits": 5},
+        validation={"type": "cv", "n_splits": 3},
         searcher="random",
         num_samples=10,
         scheduler="fifo",
     )
     result = sweep.run()
     print(f"results: {result.paths.root}")
-    print(f"best R² {result.best_score:.3f}, the mean of 5 folds, after {result.best_epoch} epochs")
+    print(f"best R² {result.best_score:.3f}, the mean of 3 folds, after {result.best_epoch} epochs")
     print(result.best_params)
 
     # After cross-validation the best net is trained once more, on all rows, for as many epochs as were best.

@@ -96,6 +96,19 @@ def test_a_text_without_any_error_is_still_a_failure():
     assert read_failure("Failure # 1 (occurred at now)\nsomething odd\n").error == "something odd"
 
 
+def test_an_import_that_fails_on_a_worker_is_named_though_ray_cut_out_all_frames():
+    text = (
+        "The actor died because of an error raised in its creation task, ray::ResourceTrainable.__init__() (pid=7)\n"
+        "           ^^^^^^^^^^^^^\n"
+        "RuntimeError: The actor with name ResourceTrainable failed to import on the worker.\n\n"
+        "ray::ResourceTrainable.__init__() (pid=7)\n"
+        "                  ^^^^^^^^^^^^^\n"
+        "ModuleNotFoundError: No module named 'model'\n"
+    )
+    failure = read_failure(f"Failure # 1 (occurred at now)\n{text}")
+    assert (failure.cause, failure.error) == ("user", "ModuleNotFoundError: No module named 'model'")
+
+
 def test_only_the_end_of_a_long_trace_is_kept():
     lines = [f"line {number}" for number in range(100)]
     assert read_failure("\n".join(lines)).trace.splitlines() == lines[-40:]

@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @given(st.lists(st.dictionaries(st.text().filter(lambda key: key != "seq"), VALUES, min_size=2), max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_json_values_come_back_as_append_returned_them(events):
     with tempfile.TemporaryDirectory() as base:
         folder = Path(base) / "journal"

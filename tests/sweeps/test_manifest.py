@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import nets
 import pytest
 import torch
 from inline_sweeps import plan_of
 
 from sweeps.manifest import make_manifest
-
-NET = nets.make_net()
 
 
 def manifest_of(parameters, net="nets:make_net", **options):
@@ -43,12 +40,10 @@ def test_nothing_of_the_environment_gets_into_it(monkeypatch):
     assert "secret-of-the-environment" not in json.dumps(manifest_of({"lr": [0.1]}))
 
 
-@pytest.mark.parametrize(("net", "expected"), [("nets:make_net", True), (f"{__name__}:NET", False), (None, True)])
-def test_it_tells_whether_the_net_is_to_be_called(net, expected, monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or type(sys)(__name__))
-    monkeypatch.setattr(sys.modules[__name__], "NET", NET, raising=False)
+@pytest.mark.parametrize(("net", "expected"), [("nets:make_net", True), ("ready_net:NET", False), (None, True)])
+def test_it_tells_whether_the_net_is_to_be_called(net, expected, tmp_path, monkeypatch):
+    (tmp_path / "ready_net.py").write_text("import nets\nNET = nets.make_net()\n")
+    monkeypatch.syspath_prepend(tmp_path)
     assert manifest_of({"lr": [0.1]}, net)["net_is_callable"] is expected
 
 

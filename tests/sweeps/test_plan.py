@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import nets
@@ -140,7 +141,7 @@ def test_pbt_and_a_schedule_of_the_learning_rate_are_refused_together(callbacks)
 
 def test_a_net_that_raises_is_told_with_its_error_and_its_own_line():
     message = problems_of({"lr": [0.1, 0.2]}, net=nets.make_net(module=Raising))["net"]
-    lines = open(__file__, encoding="utf-8").read().splitlines()
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
     line = next(number for number, text in enumerate(lines, start=1) if text.endswith("# the line that is named"))
     assert "RuntimeError: mat1 and mat2" in message
     assert f"{__file__}:{line}" in message

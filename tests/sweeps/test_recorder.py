@@ -1,4 +1,4 @@
-"""What Tune does, as records: synced before they are shown, failures tried again or ended, and the rules of an early end."""
+"""What Tune does, as records: synced before they are shown, failures tried again or ended, rules of an early end."""
 
 from __future__ import annotations
 

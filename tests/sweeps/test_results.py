@@ -180,7 +180,7 @@ def test_a_sweep_without_a_score_says_why(record_sweep):
         events.append({"type": "end", "trial": trial, "status": "FAILED", "cause": "user", "error": error})
     result = SweepResult(record_sweep("failed", events=events))
     for name in ("best_params", "best_score", "best_epoch", "best_net"):
-        with pytest.raises(NoTrialSucceededError, match="none of 3 .*: OutOfMemoryError: a; ValueError: b$"):
+        with pytest.raises(NoTrialSucceededError, match=r"none of 3 .*: OutOfMemoryError: a; ValueError: b$"):
             getattr(result, name)
 
 

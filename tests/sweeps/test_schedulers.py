@@ -1,4 +1,4 @@
-"""Ray's schedulers, keyed by our trial numbers: the same decisions as Ray's own, also for a trial that is started again."""
+"""Ray's schedulers, keyed by our trial numbers: decisions are Ray's own, also for a trial that is started again."""
 
 from __future__ import annotations
 

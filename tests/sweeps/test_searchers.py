@@ -49,11 +49,14 @@ def test_a_config_is_its_number_and_its_params_and_nothing_else():
 
 def test_it_is_finished_only_when_no_trial_can_come_back():
     searcher = searcher_of(2)
-    assert numbers(searcher, "a", "b", "c") == [0, 1, None]
+    assert numbers(searcher, "a") == [0]
     searcher.on_trial_complete("a")
-    assert numbers(searcher, "d") == [None]
+    assert not searcher.is_done
+    assert numbers(searcher, "b", "c") == [1, None]
+    assert not searcher.is_done
     searcher.on_trial_complete("b", error=True)
-    assert numbers(searcher, "e") == [Searcher.FINISHED]
+    assert searcher.is_done
+    assert numbers(searcher, "d") == [Searcher.FINISHED]
 
 
 def test_a_trial_whose_worker_died_comes_back_with_its_number_before_new_ones():
@@ -69,6 +72,7 @@ def test_the_last_trial_may_come_back_too():
     assert numbers(searcher, "a", "b") == [0, None]
     searcher.on_trial_complete("a", error=True)
     searcher.try_again(0)
+    assert not searcher.is_done
     assert numbers(searcher, "c") == [0]
     searcher.on_trial_complete("c")
     assert numbers(searcher, "d") == [Searcher.FINISHED]
