@@ -197,7 +197,7 @@ def _howto(paths: SweepPaths, manifest: Mapping[str, Any], record: TrialRecord) 
     score = f"{manifest['metric']} = {record.best_value:.6g} after epoch {record.best_epoch} of trial {record.trial}"
     return (
         f"# The best net of {paths.name}\n\n{score}.\n\n"
-        "It needs skorch and safetensors, not this project:\n\n"
+        "It needs skorch, safetensors and the code that makes the net, no Ray and no sweep:\n\n"
         f"```python\nimport sys\n\n{folders}{needs_clone}{imports}from {module} import {name}\n\n"
         f"net = {call}\nnet.set_params(\n{arguments})\nnet.initialize()\n"
         f"net.load_params(f_params={json.dumps(str(paths.best / WEIGHTS))}, use_safetensors=True)\n"
