@@ -107,7 +107,7 @@ class Constant(Domain):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Domain):
-    """One of some values, all equally likely; ``is_grid`` marks an axis that every searcher walks whole.
+    """One of some values, all equally likely; ``is_grid`` marks an axis that grid and TPE search walk whole.
 
     Objects are kept under their labels; ``objects`` takes no part in comparisons.
     """

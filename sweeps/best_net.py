@@ -21,9 +21,9 @@ from skorch import NeuralNet
 
 from search_spaces.labels import import_object, is_import_string
 from sweeps.errors import Problem, SpecError, SweepStateError
-from sweeps.imports import resolve_import
 from sweeps.plan import SweepPlan
 from sweeps.records import TrialRecord
+from sweeps.sources import import_net
 from sweeps.storage import SweepPaths
 from sweeps.strict_json import as_json
 from trainables import checkpoint
@@ -107,28 +107,12 @@ def load_best_net(
     return best
 
 
-def make_net(found: object, reference: str) -> NeuralNet:
-    """The net that a reference means: an instance, or what a function returns.
-
-    Raises
-    ------
-    SpecError
-        It is neither.
-    """
-    made = found() if callable(found) and not isinstance(found, NeuralNet) else found
-    if not isinstance(made, NeuralNet):
-        given = f"{reference} gives a {type(made).__qualname__}"
-        raise SpecError(Problem(f"{given}; give a skorch net, or a function without arguments that returns one", "net"))
-    return made
-
-
 def _net_of(paths: SweepPaths, manifest: Mapping[str, Any]) -> NeuralNet:
     reference = manifest.get("net")
     if not reference:
         text = f"the sweep in {paths.root} was given its net as an object; hand it over: SweepResult.load(..., net=net)"
         raise SpecError(Problem(text, "net"))
-    search_path = [Path(folder) for folder in manifest["search_path"]]
-    return make_net(resolve_import(reference, search_path), reference)
+    return import_net(reference, [Path(folder) for folder in manifest["search_path"]])
 
 
 def _weights_of(paths: SweepPaths, record: TrialRecord) -> Path:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import ray
 
+from sweeps.config import ResourcesConfig
 from sweeps.errors import InfeasibleError
-from sweeps.resources import Node
+from sweeps.resources import Node, slots
 
 # Set before Ray starts, since its prestarted workers only know the environment of that moment.
 _ENVIRONMENT = {
@@ -27,7 +28,7 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(address: str | None, search_path: Sequence[Path], pending_trials: int) -> Iterator[list[Node]]:
+def ray_session(address: str | None, search_path: Sequence[Path], resources: ResourcesConfig) -> Iterator[list[Node]]:
     """Provides a running Ray; ends it only if it was started here.
 
     Parameters
@@ -36,8 +37,8 @@ def ray_session(address: str | None, search_path: Sequence[Path], pending_trials
         Of a cluster; None uses a Ray that this process is connected to, or starts one on this machine.
     search_path : sequence of Path
         Folders from which workers import user modules.
-    pending_trials : int
-        How many trials Tune keeps ready, so that a warm worker never waits for one.
+    resources : ResourcesConfig
+        What trials ask for: Tune keeps as many of them ready as run at once, so that a warm worker never waits for one.
 
     Yields
     ------
@@ -49,13 +50,14 @@ def ray_session(address: str | None, search_path: Sequence[Path], pending_trials
     InfeasibleError
         The cluster cannot be reached.
     """
-    environment = {**_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(pending_trials)}
-    with _environment({**environment, "PYTHONPATH": _python_path(search_path)}), _quiet_ray():
+    with _environment({**_ENVIRONMENT, "PYTHONPATH": _python_path(search_path)}), _quiet_ray():
         started = not ray.is_initialized()
         if started:
             _start(address)
         try:
-            yield machines()
+            nodes = machines()
+            with _environment({"TUNE_MAX_PENDING_TRIALS_PG": str(slots(resources, nodes))}):
+                yield nodes
         finally:
             if started:
                 ray.shutdown()

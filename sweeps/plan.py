@@ -26,9 +26,9 @@ from sweeps.proposals import how_many, make_proposals
 from sweeps.resources import Node, all_shares, infeasible
 from sweeps.rungs import rungs
 from trainables.data import DataError, TrialData, target_kind
+from trainables.job import TrialJob
 from trainables.objective import Objective
 from trainables.scoring import scorer_name
-from trainables.trial import TrialJob
 
 # Schedulers that must see each epoch by itself.
 _EPOCH_BY_EPOCH = ("median", "hyperband", "pbt")

@@ -15,13 +15,14 @@ from search_spaces.space import SearchSpace
 RESAMPLE_PROBABILITY = 0.25
 FACTORS = (0.8, 1.2)
 
-# Parts of a net that cannot change when it takes over another one's weights and momenta.
-_FIXED = ("module", "criterion", "optimizer", "max_epochs", "dataset", "callbacks", "train_split", "iterator_valid")
+# What a training can change while it keeps its weights and momenta.
+_MUTABLE = ("lr", "batch_size")
+_MUTABLE_PARTS = ("optimizer__", "iterator_train__")
 
 
 def mutable_names(space: SearchSpace) -> list[str]:
     """The parameters that a training can change without losing its weights, and that have a choice left."""
-    return [name for name, domain in space.domains.items() if domain.size != 1 and not _is_fixed(name)]
+    return [name for name, domain in space.domains.items() if domain.size != 1 and _is_mutable(name)]
 
 
 def perturbed(
@@ -47,9 +48,8 @@ def perturbed(
     return space.active({**params, **moved})
 
 
-def _is_fixed(name: str) -> bool:
-    part, _, option = name.partition("__")
-    return part in _FIXED and not (part == "optimizer" and option)
+def _is_mutable(name: str) -> bool:
+    return name in _MUTABLE or name.startswith(_MUTABLE_PARTS)
 
 
 def _moved(domain: Domain, value: Any, rng: np.random.Generator) -> Any:

@@ -16,9 +16,10 @@ import torch
 
 import trainables
 from sweeps.errors import Problem, SpecError
+from trainables.job import TrialJob
 from trainables.splits import Split
 from trainables.tensors import TensorData
-from trainables.trial import TrialJob, make_training
+from trainables.trial import make_training
 
 _BATCHES = 2
 _MOST_ROWS = 4096
@@ -84,6 +85,8 @@ def _one_epoch(job: TrialJob, config: dict[str, Any], whole: bool) -> Probe:
         job = replace(job, data=replace(job.data, splits=_few_rows(job, config)))
     training = make_training(job, TensorData(job.data), config)
     metrics = training.run_epoch()
+    if whole and not training.finished:
+        metrics = training.run_epoch()  # the first one pays for what is done once
     training.state()  # a callback that cannot be saved is better known now than at the first checkpoint
     rows = sum(len(split.train) for split in job.data.splits)
     return Probe(tuple(metrics), metrics["epoch_s"], rows, training.max_epochs, config["trial"])

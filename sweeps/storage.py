@@ -209,6 +209,11 @@ def read_manifest(paths: SweepPaths) -> dict[str, Any]:
     return manifest
 
 
+def recorded_search_path(paths: SweepPaths) -> list[Path]:
+    """Folders from which a sweep imported its modules; empty where there is no sweep."""
+    return [Path(folder) for folder in read_manifest(paths)["search_path"]] if paths.manifest.is_file() else []
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file that is either whole or as it was."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")

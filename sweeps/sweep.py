@@ -15,25 +15,24 @@ from ray.tune.schedulers import TrialScheduler
 from skorch import NeuralNet
 
 from search_spaces.space import SearchSpace
-from sweeps.best_net import make_net, write_best
+from sweeps.best_net import write_best
 from sweeps.cluster import is_connected, ray_session
-from sweeps.errors import Problem, SpecError
-from sweeps.imports import resolve_import
 from sweeps.journal import Journal
 from sweeps.manifest import make_manifest
 from sweeps.plan import SweepPlan, check_machines, make_plan, this_machine
 from sweeps.proposals import make_proposals
 from sweeps.recorder import Recorder, StopRules
 from sweeps.records import SweepState
-from sweeps.resources import share_of, slots
+from sweeps.resources import share_of
 from sweeps.results import SweepResult
 from sweeps.schedulers import PopulationScheduler, make_scheduler
 from sweeps.searchers import SweepSearcher
+from sweeps.sources import from_anywhere, import_net, load_data, make_net
 from sweeps.spec import build_config, dump_spec, load_spec, located
-from sweeps.storage import SweepPaths, create, locked, refuse_existing
+from sweeps.storage import SweepPaths, create, locked, recorded_search_path, refuse_existing
 from sweeps.tables import write_tables
-from trainables.data import DataError, TrialData, target_kind
-from trainables.loaders import load
+from trainables.data import TrialData, target_kind
+from trainables.job import PackedJob
 from trainables.net import NetTrainable
 
 Show = Callable[[SweepState], None]
@@ -107,7 +106,7 @@ class Sweep:
     ) -> None:
         self._located: Callable[[], AbstractContextManager[None]] = nullcontext
         self._search_path: list[Path] = [Path.cwd()]
-        self.net = _import_net(net, self._search_path) if isinstance(net, str) else make_net(net, str(net))
+        self.net = import_net(net, self._search_path) if isinstance(net, str) else make_net(net, str(net))
         self._reference = net if isinstance(net, str) else None
         self._data = data
         metric = metric or ("valid_acc" if target_kind(self.net) in ("classifier", "binary") else "valid_loss")
@@ -149,10 +148,12 @@ class Sweep:
         config = load_spec(path, overrides, needs=("net", "data"))
         sweep = cls.__new__(cls)
         sweep._located = partial(located, path, overrides)
-        sweep._search_path = [Path(path).resolve().parent, Path.cwd()]
+        folder = Path(path).resolve().parent
+        # A sweep.yaml that lies in a sweep's directory goes on importing from where the sweep did.
+        sweep._search_path = [folder, *recorded_search_path(SweepPaths(folder)), Path.cwd()]
         sweep._reference = config.net
         with sweep._located():
-            sweep.net = _import_net(str(config.net), sweep._search_path)
+            sweep.net = import_net(str(config.net), sweep._search_path)
         sweep._data = config.data
         sweep.config = config
         sweep._scorers = {key: key for key in config.scoring}
@@ -206,12 +207,11 @@ class Sweep:
         for note in plan.notes:
             tell(f"note: {note}")
         tell("starting Ray on this machine" if is_local else f"using Ray at {address or 'the address it has'}")
-        pending = slots(self.config.resources, [this_machine()]) if is_local else 8
-        with ray_session(address, self._search_path, pending) as nodes:
+        with ray_session(address, self._search_path, self.config.resources) as nodes:
             check_machines(self.config, nodes)
             plan = replace(plan, job=replace(plan.job, trials=paths.trials))
             manifest = make_manifest(plan, self._reference, self._search_path)
-            create(paths, manifest, dump_spec(self.config))
+            create(paths, manifest, dump_spec(from_anywhere(self.config, self._search_path[0])))
             with locked(paths):
                 return self._execute(plan, paths, show, tell)
 
@@ -236,7 +236,9 @@ class Sweep:
         self, plan: SweepPlan, paths: SweepPaths, recorder: Recorder, searcher: SweepSearcher, stop: StopRules
     ) -> tune.Tuner:
         scheduler = self._scheduler(plan, recorder)
-        trainable = tune.with_resources(tune.with_parameters(NetTrainable, job=plan.job), self._placement)
+        trainable = tune.with_resources(
+            tune.with_parameters(NetTrainable, job=PackedJob.pack(plan.job, self._search_path)), self._placement
+        )
         return tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(num_samples=-1, search_alg=searcher, scheduler=scheduler, reuse_actors=True),
@@ -270,21 +272,9 @@ class Sweep:
         return tune.PlacementGroupFactory([{"CPU": share.cpu, **({"GPU": share.gpu} if share.gpu else {})}])
 
     def _load_data(self) -> tuple[Any, Any] | TrialData:
-        if isinstance(self._data, TrialData) or self.config.data is None:
-            return self._data if isinstance(self._data, (TrialData, tuple)) else (self._data, None)
-        description = self.config.data.model_dump()
-        options = description.pop("options", {})
-        try:
-            return load(description | options, self._search_path[0])
-        except DataError as error:
-            raise SpecError(*(Problem(message, "data") for message in error.problems)) from error
-
-
-def _import_net(reference: str, search_path: Sequence[Path]) -> NeuralNet:
-    try:
-        return make_net(resolve_import(reference, search_path), reference)
-    except SpecError as error:
-        raise SpecError(*(Problem(f"{reference}: {problem.message}", "net") for problem in error.problems)) from error
+        if isinstance(self._data, (TrialData, tuple)):
+            return self._data
+        return (self._data, None) if self.config.data is None else load_data(self.config, self._search_path[0])
 
 
 def _searcher_section(searcher: str | Mapping[str, Any], num_samples: int | None, seed: int) -> dict[str, Any]:

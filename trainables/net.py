@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from ray import tune
 
+from trainables.job import PackedJob
 from trainables.tensors import TensorData
-from trainables.trial import TrialJob, TrialRun
+from trainables.trial import TrialRun
 
 CHECKPOINT = "training"
 """Name of the checkpoint directory inside the one that Tune hands out."""
@@ -24,20 +25,21 @@ class NetTrainable(tune.Trainable):
     The trial itself is built in the first ``step``, because Tune survives an error there and not in a reset.
     """
 
-    def setup(self, config: dict[str, Any], job: TrialJob) -> None:  # type: ignore[override]  # as with_parameters has it
+    def setup(self, config: dict[str, Any], job: PackedJob) -> None:  # type: ignore[override]  # as with_parameters has it
         """Keeps the job and fits the process into the trial's share of CPUs and GPU.
 
         Parameters
         ----------
         config : dict
             ``{"trial": int, "params": {...}}``; only read.
-        job : TrialJob
+        job : PackedJob
             Shared by all trials; handed over by ``tune.with_parameters``.
         """
         self._config = dict(config)
         share = _share(self.trial_resources)
         torch.set_num_threads(max(1, int(share.get("CPU", 1))))
-        self._job = job.on_device(_claim_gpu(share.get("GPU", 0.0))) if share.get("GPU") else job
+        unpacked = job.unpack()
+        self._job = unpacked.on_device(_claim_gpu(share["GPU"])) if share.get("GPU") else unpacked
         self._data = TensorData(self._job.data)
         self._run: TrialRun | None = None
 

@@ -6,19 +6,15 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
-from skorch import NeuralNet
 
 from trainables import checkpoint
-from trainables.data import TrialData
 from trainables.folds import FoldsTraining
+from trainables.job import TrialJob
 from trainables.measurements import PeakMemory, count_parameters, inference_speed, stability
-from trainables.objective import Objective
 from trainables.scoring import Metrics, has_diverged
 from trainables.suggestions import did_you_mean
 from trainables.tensors import TensorData
@@ -28,50 +24,6 @@ from trainables.training import BestEpoch, NetTraining
 _KEPT = 2
 # Rows whose prediction at once gives predict_rows_per_s.
 _ROWS_AT_ONCE = 1000
-
-
-@dataclass(frozen=True)
-class TrialJob:
-    """What all trials of a sweep share; travels to the workers once.
-
-    Attributes
-    ----------
-    net : skorch.NeuralNet
-        Template, not initialized.
-    data : TrialData
-        Rows and splits.
-    objective : Objective
-        The sweep's metric and its goal.
-    trials : Path
-        Folder in which each trial has a folder of its own for checkpoints.
-    seed : int
-        The sweep's seed; trial ``n`` trains with a seed made of both.
-    scorers : mapping of str to str or callable
-        Further scorers.
-    objects : mapping of str to mapping of str to object
-        Parameter -> label in the config -> the object that the net gets.
-    rungs : tuple of int
-        Epochs at which the scheduler compares; a report never passes one.
-    report_every_s : float
-        Epochs are reported together for this long.
-    checkpoint_every_s : float
-        A running trial is saved this often, and at every rung and at its end.
-    """
-
-    net: NeuralNet
-    data: TrialData
-    objective: Objective
-    trials: Path
-    seed: int = 0
-    scorers: Mapping[str, Any] = field(default_factory=dict)
-    objects: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    rungs: tuple[int, ...] = ()
-    report_every_s: float = 0.5
-    checkpoint_every_s: float = 30.0
-
-    def on_device(self, device: str) -> TrialJob:
-        """The same job with the net on another device."""
-        return replace(self, net=clone(self.net).set_params(device=device))
 
 
 class TrialRun:

@@ -230,6 +230,44 @@ def test_more_gpus_than_any_machine_has_are_refused_before_anything_is_created(r
     assert not (tmp_path / "sweep").exists()
 
 
+MODEL = """
+from skorch import NeuralNetClassifier
+from torch import nn
+
+class Linear(nn.Module):
+    def __init__(self, bias=True):
+        super().__init__()
+        self.layer = nn.Linear(8, 3, bias=bias)
+    def forward(self, X):
+        return self.layer(X)
+
+def make_net():
+    return NeuralNetClassifier(Linear, criterion=nn.CrossEntropyLoss, max_epochs=2)
+"""
+SPEC = """
+version: 1
+name: beside
+net: {module}:make_net
+data: {{type: npz, path: rows.npz}}
+metric: {{name: valid_acc, goal: maximize}}
+parameters: {{lr: [0.1, 0.2]}}
+searcher: {{name: grid}}
+"""
+
+
+def test_modules_and_data_beside_the_spec_are_found_also_from_its_copy_in_the_results(tmp_path, data):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "linear_beside.py").write_text(MODEL)
+    np.savez(folder / "rows.npz", X=data[0], y=data[1])
+    (folder / "sweep.yaml").write_text(SPEC.format(module="linear_beside"))
+    stored = f"storage={tmp_path}"
+    first = Sweep.from_yaml(folder / "sweep.yaml", [stored]).run()
+    again = Sweep.from_yaml(first.paths.spec, [stored, "name=again"]).run()
+    assert list(first.trials.status) == list(again.trials.status) == ["COMPLETED", "COMPLETED"]
+    assert first.best_score == again.best_score
+
+
 def test_the_process_keeps_its_own_random_numbers(run):
     torch.manual_seed(5)
     expected = torch.rand(3)

@@ -13,9 +13,9 @@ import torch
 
 from trainables import checkpoint
 from trainables.data import TrialData
+from trainables.job import PackedJob, TrialJob
 from trainables.net import NetTrainable
 from trainables.objective import Objective
-from trainables.trial import TrialJob
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def make(job: TrialJob):
             trial_resources = SimpleNamespace(required_resources=resources or {"CPU": 1})
 
             def setup(self, config: dict[str, Any]) -> None:
-                super().setup(config, job=job)
+                super().setup(config, job=PackedJob.pack(job, []))
 
         return Bound({"trial": trial, "params": params})
 

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from trainables import checkpoint
 from trainables.data import TrialData
 from trainables.folds import FoldsTraining
+from trainables.job import TrialJob
 from trainables.objective import Objective
 from trainables.tensors import TensorData
 from trainables.training import NetTraining
-from trainables.trial import TrialJob, TrialRun, make_training, resolve_params, trial_seed
+from trainables.trial import TrialRun, make_training, resolve_params, trial_seed
 
 ACCURACY = Objective("valid_acc", maximize=True)
 NEVER_S = 1e9

@@ -1,0 +1,68 @@
+"""The net and the data that a spec names, found: imported, loaded, and named so that any folder can find them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from skorch import NeuralNet
+
+from sweeps.config import SweepConfig
+from sweeps.errors import Problem, SpecError
+from sweeps.imports import resolve_import
+from trainables.data import DataError
+from trainables.loaders import load
+
+
+def make_net(found: object, reference: str) -> NeuralNet:
+    """The net that a reference means: an instance, or what a function returns.
+
+    Raises
+    ------
+    SpecError
+        It is neither.
+    """
+    made = found() if callable(found) and not isinstance(found, NeuralNet) else found
+    if not isinstance(made, NeuralNet):
+        given = f"{reference} gives a {type(made).__qualname__}"
+        raise SpecError(Problem(f"{given}; give a skorch net, or a function without arguments that returns one", "net"))
+    return made
+
+
+def import_net(reference: str, search_path: Sequence[Path]) -> NeuralNet:
+    """The net behind ``module:attribute``: an instance, or what a function returns.
+
+    Raises
+    ------
+    SpecError
+        It cannot be imported, or is no net.
+    """
+    try:
+        return make_net(resolve_import(reference, search_path), reference)
+    except SpecError as error:
+        raise SpecError(*(Problem(f"{reference}: {problem.message}", "net") for problem in error.problems)) from error
+
+
+def load_data(config: SweepConfig, folder: Path) -> tuple[Any, Any]:
+    """X and y of the spec's ``data`` section; relative paths are relative to ``folder``.
+
+    Raises
+    ------
+    SpecError
+        They cannot be loaded.
+    """
+    description = config.data.model_dump() if config.data is not None else {}
+    options = description.pop("options", {})
+    try:
+        return load(description | options, folder)
+    except DataError as error:
+        raise SpecError(*(Problem(message, "data") for message in error.problems)) from error
+
+
+def from_anywhere(config: SweepConfig, folder: Path) -> SweepConfig:
+    """The config with the data's path as any folder can use it."""
+    path = getattr(config.data, "path", None)
+    if config.data is None or path is None or "://" in path or Path(path).is_absolute():
+        return config
+    return config.model_copy(update={"data": config.data.model_copy(update={"path": str(folder / path)})})

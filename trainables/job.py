@@ -1,0 +1,102 @@
+"""TrialJob: what all trials of a sweep share, and how it travels to the workers. Trains nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import cloudpickle  # type: ignore[import-untyped]  # comes without hints
+from sklearn.base import clone
+from skorch import NeuralNet
+from torch.utils.data import Dataset
+
+from trainables.data import TrialData
+from trainables.objective import Objective
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """What all trials of a sweep share.
+
+    Attributes
+    ----------
+    net : skorch.NeuralNet
+        Template, not initialized.
+    data : TrialData
+        Rows and splits.
+    objective : Objective
+        The sweep's metric and its goal.
+    trials : Path
+        Folder in which each trial has a folder of its own for checkpoints.
+    seed : int
+        The sweep's seed; trial ``n`` trains with a seed made of both.
+    scorers : mapping of str to str or callable
+        Further scorers.
+    objects : mapping of str to mapping of str to object
+        Parameter -> label in the config -> the object that the net gets.
+    rungs : tuple of int
+        Epochs at which the scheduler compares; a report never passes one.
+    report_every_s : float
+        Epochs are reported together for this long.
+    checkpoint_every_s : float
+        A running trial is saved this often, and at every rung and at its end.
+    """
+
+    net: NeuralNet
+    data: TrialData
+    objective: Objective
+    trials: Path
+    seed: int = 0
+    scorers: Mapping[str, Any] = field(default_factory=dict)
+    objects: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rungs: tuple[int, ...] = ()
+    report_every_s: float = 0.5
+    checkpoint_every_s: float = 30.0
+
+    def on_device(self, device: str) -> TrialJob:
+        """The same job with the net on another device."""
+        return replace(self, net=clone(self.net).set_params(device=device))
+
+
+@dataclass(frozen=True)
+class PackedJob:
+    """A job on its way to a worker; what user code defines is opened only once its folders can be imported from.
+
+    Attributes
+    ----------
+    search_path : tuple of str
+        Folders of user modules.
+    arrays : TrialData or None
+        The data where it is arrays, which workers of one machine then share in Ray's object store.
+    content : bytes
+        The rest, pickled.
+    """
+
+    search_path: tuple[str, ...]
+    arrays: TrialData | None
+    content: bytes
+
+    @classmethod
+    def pack(cls, job: TrialJob, search_path: Sequence[Path]) -> Self:
+        """Packs a job.
+
+        Parameters
+        ----------
+        job : TrialJob
+            What to pack.
+        search_path : sequence of Path
+            Folders from which its net, data and scorers were imported.
+        """
+        folders = tuple(str(folder) for folder in search_path)
+        if isinstance(job.data.X, Dataset):
+            return cls(folders, None, cloudpickle.dumps(job))
+        return cls(folders, job.data, cloudpickle.dumps(replace(job, data=None)))  # type: ignore[arg-type]  # on its way
+
+    def unpack(self) -> TrialJob:
+        """The job; its folders are importable in this process from now on."""
+        sys.path[:0] = [folder for folder in self.search_path if folder not in sys.path]
+        job: TrialJob = cloudpickle.loads(self.content)
+        return job if self.arrays is None else replace(job, data=self.arrays)
