@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 from skorch.callbacks import EarlyStopping, LRScheduler
 
-from sweeps.best_net import load_best_net, make_net, write_best
+from sweeps.best_net import load_best_net, write_best
 from sweeps.errors import SpecError, SweepStateError
 from sweeps.results import SweepResult
 from trainables.data import TrialData
@@ -138,11 +138,3 @@ def test_a_net_on_a_gpu_is_loaded_where_there_is_none(made):
         pytest.skip("this machine has CUDA")
     manifest = SweepResult.load(paths.root).manifest
     assert load_best_net(paths, manifest, state.best, nets.make_net(device="cuda"), {}).device == "cpu"
-
-
-def test_a_net_is_an_instance_or_what_a_function_returns():
-    net = nets.make_net()
-    assert make_net(net, "net") is net
-    assert make_net(lambda: net, "net") is net
-    with pytest.raises(SpecError, match="nets:Tiny gives a Tiny; give a skorch net"):
-        make_net(nets.Tiny, "nets:Tiny")

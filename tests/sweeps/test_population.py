@@ -14,11 +14,12 @@ SPACE = SearchSpace(
     {
         "lr": {"distribution": "loguniform", "min": 1e-4, "max": 0.1},
         "batch_size": [16, 32, 64, 128],
-        "accumulate": {"min": 1, "max": 9},
+        "optimizer__delay": {"min": 1, "max": 9},
         "iterator_train__drop_last": [None, True, False],
         "optimizer": ["torch.optim:SGD", "torch.optim:Adam"],
         "optimizer__momentum": {"min": 0.0, "max": 0.9, "when": {"optimizer": "torch.optim:SGD"}},
         "optimizer__weight_decay": 0.01,
+        "generator__nodes": {"min": 4, "max": 64},
         "module__nodes": {"min": 4, "max": 64},
         "criterion__label_smoothing": {"min": 0.0, "max": 0.2},
         "max_epochs": [5, 10],
@@ -37,7 +38,7 @@ def sample(**fixed: Any) -> dict[str, Any]:
 
 
 def test_only_what_a_trained_net_can_change_is_mutable():
-    assert NAMES == ["lr", "batch_size", "accumulate", "iterator_train__drop_last", "optimizer__momentum"]
+    assert NAMES == ["lr", "batch_size", "optimizer__delay", "iterator_train__drop_last", "optimizer__momentum"]
 
 
 @pytest.mark.parametrize("optimizer", ["torch.optim:SGD", "torch.optim:Adam"])
@@ -68,7 +69,7 @@ def test_a_choice_moves_to_a_neighbour_and_stops_at_the_ends():
 
 @pytest.mark.parametrize("value", [2, 3, 4])
 def test_a_small_whole_number_can_move_both_ways(value):
-    moves = [params["accumulate"] for params in moved(sample(accumulate=value))]
+    moves = [params["optimizer__delay"] for params in moved(sample(optimizer__delay=value))]
     assert moves.count(value - 1) > 0.2 * len(moves)
     assert moves.count(value + 1) > 0.2 * len(moves)
 

@@ -1,0 +1,61 @@
+"""The net and the data that a spec names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nets
+import pytest
+
+from sweeps.errors import SpecError
+from sweeps.sources import from_anywhere, import_net, load_data, make_net
+from sweeps.spec import build_config
+
+SPEC = {
+    "name": "x",
+    "metric": {"name": "valid_acc", "goal": "maximize"},
+    "parameters": {"lr": 0.1},
+    "searcher": {"name": "grid"},
+}
+
+
+def test_a_net_is_an_instance_or_what_a_function_returns():
+    net = nets.make_net()
+    assert make_net(net, "net") is net
+    assert make_net(lambda: net, "net") is net
+    with pytest.raises(SpecError, match="nets:Tiny gives a Tiny; give a skorch net"):
+        make_net(nets.Tiny, "nets:Tiny")
+
+
+def test_a_net_is_imported_by_its_reference():
+    assert type(import_net("nets:make_net", [])).__name__ == "NeuralNetClassifier"
+
+
+def test_a_problem_with_the_net_names_the_reference_and_the_key():
+    with pytest.raises(SpecError) as caught:
+        import_net("nets:make_nett", [])
+    [problem] = caught.value.problems
+    assert (problem.where, problem.message[:15]) == ("net", "nets:make_nett:")
+    assert "make_net" in problem.message[15:]
+
+
+def test_data_are_loaded_with_their_options_and_a_missing_file_is_a_problem_of_the_spec(tmp_path):
+    data = {"type": "sklearn", "name": "make_classification", "options": {"n_samples": 30}}
+    X, y = load_data(build_config({**SPEC, "data": data}), tmp_path)
+    assert len(X) == len(y) == 30
+    with pytest.raises(SpecError, match=r"rows\.npz"):
+        load_data(build_config({**SPEC, "data": {"type": "npz", "path": "rows.npz"}}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("rows.npz", "/there/rows.npz"), ("/abs/rows.npz", "/abs/rows.npz"), ("s3://bucket/rows", "s3://bucket/rows")],
+)
+def test_a_relative_path_of_the_data_is_made_absolute_for_the_results(path, expected):
+    config = build_config({**SPEC, "data": {"type": "parquet", "path": path, "target": "y"}})
+    assert from_anywhere(config, Path("/there")).data.path == expected
+
+
+def test_a_spec_without_a_path_stays_as_it_is():
+    config = build_config(SPEC)
+    assert from_anywhere(config, Path("/there")) is config
