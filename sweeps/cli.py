@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Most rows; 0 
 FailOn = Annotated[
     Literal["all", "any", "none"], typer.Option(help="Exit with 3 if all, any or none of the trials failed.")
 ]
+Address = Annotated[str | None, typer.Option(help="Of a Ray cluster; by default this machine.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and the result.")]
 ExportAs = Annotated[
     Literal["csv", "parquet", "json", "model"],
     typer.Option("--to", help="A table as csv, parquet or json, or the best net."),
@@ -169,9 +172,9 @@ def run(
     overrides: Overrides = None,
     name: Annotated[str | None, typer.Option(help="Name of the sweep, and of its directory.")] = None,
     storage_dir: Annotated[str | None, typer.Option("--storage", metavar="DIR", help="Folder of the sweeps.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of a Ray cluster; by default this machine.")] = None,
+    address: Address = None,
     fail_on: FailOn = "all",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and the result.")] = False,
+    quiet: Quiet = False,
 ) -> int:
     """Run a sweep to its end."""
     chosen = {"name": name, "storage": storage_dir}
@@ -185,6 +188,28 @@ def run(
         from sweeps.sweep import Sweep  # torch, skorch, Ray
 
         result = Sweep.from_yaml(spec, every).run(progress, tell=progress.tell, address=address)
+    return _finish(result, fail_on)
+
+
+@app.command()
+def resume(
+    sweep: SweepName,
+    *,
+    storage_dir: Storage = storage.DEFAULT_STORAGE,
+    is_accepted: Annotated[bool, typer.Option("--accept-changes", help="Go on though the data have changed.")] = False,
+    address: Address = None,
+    fail_on: FailOn = "all",
+    quiet: Quiet = False,
+) -> int:
+    """Go on with an interrupted sweep from its journal and checkpoints."""
+    paths = storage.find(sweep, storage_dir)
+    with redirect_stdout(sys.stderr), Progress(Console(stderr=True, quiet=quiet)) as progress:
+        progress.tell("importing torch, skorch and Ray")
+        from sweeps.sweep import Sweep  # torch, skorch, Ray
+
+        result = Sweep.resume(
+            paths.root, accept_changes=is_accepted, show=progress, tell=progress.tell, address=address
+        )
     return _finish(result, fail_on)
 
 
@@ -263,9 +288,10 @@ def _finish(result: SweepResult, fail_on: str) -> int:
     for line in failures:
         _note(line)
     _answer(summary(result), Format.TABLE)
-    if result.state.attempts[-1]["reason"] == "interrupted":
-        _report("interrupted; what it had found is kept")
-        return _INTERRUPTED
+    last = result.state.attempts[-1]
+    if last["reason"] == "interrupted":
+        _note(f"interrupted; go on with: sweeps resume {result.paths.root}")
+        return 128 + (last["signal"] or signal.SIGINT)
     if fail_on == "any" and failures:
         _report("some trials failed, and --fail-on is any")
         return NoTrialSucceededError.exit_code

@@ -135,6 +135,12 @@ class SweepState:
         self._apply[event["type"]](event)
 
     @property
+    def unfinished(self) -> list[int]:
+        """Numbers of the trials that have not ended, or were interrupted: what a resume goes on with."""
+        open_ends = (TrialStatus.PENDING, TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
+        return [record.trial for record in self.trials.values() if record.status in open_ends]
+
+    @property
     def epochs(self) -> int:
         """Epochs trained in all trials together."""
         return sum(len(record.rows) for record in self.trials.values())
@@ -188,4 +194,9 @@ class SweepState:
         return other if self.objective.is_better(other.best_value, best.best_value if best else None) else best
 
     def _on_attempt_end(self, event: Event) -> None:
-        self.attempts[-1] = {**self.attempts[-1], "ended": event["time"], "reason": event["reason"]}
+        self.attempts[-1] = {
+            **self.attempts[-1],
+            "ended": event["time"],
+            "reason": event["reason"],
+            "signal": event.get("signal"),
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from ray.tune.schedulers import (
 from search_spaces.space import SearchSpace
 from sweeps.config import SchedulerConfig
 from sweeps.population import mutable_names, perturbed
+from sweeps.records import SweepState, TrialRecord, TrialStatus
 from trainables.objective import Objective
 
 
@@ -47,6 +49,18 @@ class AshaScheduler(AsyncHyperBandScheduler):
         """Lets the ended trial's last value count in its rung."""
         super().on_trial_complete(tune_controller, _key(trial), result)
 
+    def recall(self, state: SweepState) -> None:
+        """Fills the rungs with what earlier attempts reported, so that no decision is revised or made on less.
+
+        A trial that was told to go on at a rung and reports there once more keeps its place in it.
+        """
+        for milestone, recorded in self._brackets[0]._rungs:
+            epoch = math.ceil(milestone)
+            for record in state.trials.values():
+                if epoch in record.rows:
+                    told = _told(record, epoch, state.objective)
+                    recorded[str(record.trial)] = told if state.objective.maximize else -told
+
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Nothing to undo: what the trial reached still counts."""
 
@@ -65,6 +79,14 @@ class MedianScheduler(MedianStoppingRule):
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Lets the ended trial's last result count."""
         super().on_trial_complete(tune_controller, _key(trial), result)
+
+    def recall(self, state: SweepState) -> None:
+        """Fills the books with what earlier attempts reported."""
+        for record in state.trials.values():
+            values = {epoch: _told(record, epoch, state.objective) for epoch in sorted(record.rows)}
+            if values:
+                told = [{"epoch": epoch, self._metric: value} for epoch, value in values.items()]
+                self._results[TrialKey(str(record.trial))] = told
 
     def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
         # Ray would pause the trial to run others meanwhile, which costs a checkpoint and decides nothing.
@@ -168,6 +190,13 @@ _BUILDERS: dict[str, Callable[[SchedulerConfig, Mapping[str, Any], int], TrialSc
     "hyperband": _hyperband,
     "pbt": _pbt,
 }
+
+
+def _told(record: TrialRecord, epoch: int, objective: Objective) -> float:
+    """What a scheduler heard of an epoch: the metric, or the worst value where the trial diverged in it."""
+    if record.status is TrialStatus.DIVERGED and epoch == record.epoch:
+        return objective.worst
+    return record.rows[epoch][objective.metric]
 
 
 def _key(trial: Trial) -> Any:

@@ -1,4 +1,4 @@
-"""Sweep: one search, made from Python or a sweep.yaml and run on Ray Tune. The only file that builds a Tuner."""
+"""Sweep: one search, made from Python or a sweep.yaml, run and resumed. What runs on Ray Tune is in `attempt`."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from ray import tune
-from ray.tune.schedulers import TrialScheduler
 from skorch import NeuralNet
 
 from search_spaces.space import SearchSpace
-from sweeps.best_net import write_best
+from sweeps import journal
+from sweeps.attempt import Attempt, Show, Tell
 from sweeps.cluster import is_connected, ray_session
-from sweeps.journal import Journal
-from sweeps.manifest import make_manifest
+from sweeps.config import SweepConfig
+from sweeps.manifest import make_manifest, refuse_other_data
 from sweeps.plan import SweepPlan, check_machines, make_plan, this_machine
-from sweeps.proposals import make_proposals
-from sweeps.recorder import Recorder, StopRules
 from sweeps.records import SweepState
-from sweeps.resources import share_of
 from sweeps.results import SweepResult
-from sweeps.schedulers import PopulationScheduler, make_scheduler
-from sweeps.searchers import SweepSearcher
-from sweeps.sources import from_anywhere, import_net, load_data, make_net
+from sweeps.sources import from_anywhere, import_net, load_data, make_net, searcher_section
 from sweeps.spec import build_config, dump_spec, load_spec, located
-from sweeps.storage import SweepPaths, create, locked, recorded_search_path, refuse_existing
-from sweeps.tables import write_tables
+from sweeps.storage import (
+    DEFAULT_STORAGE,
+    SweepPaths,
+    create,
+    find,
+    locked,
+    read_manifest,
+    recorded_search_path,
+    refuse_existing,
+)
 from trainables.data import TrialData, target_kind
-from trainables.job import PackedJob
-from trainables.net import NetTrainable
+from trainables.objective import Objective
 
-Show = Callable[[SweepState], None]
-Tell = Callable[[str], None]
+Located = Callable[[], AbstractContextManager[None]]
 
 
 class Sweep:
@@ -104,7 +104,7 @@ class Sweep:
         seed: int = 0,
         **sections: Any,
     ) -> None:
-        self._located: Callable[[], AbstractContextManager[None]] = nullcontext
+        self._located: Located = nullcontext
         self._search_path: list[Path] = [Path.cwd()]
         self.net = import_net(net, self._search_path) if isinstance(net, str) else make_net(net, str(net))
         self._reference = net if isinstance(net, str) else None
@@ -117,7 +117,7 @@ class Sweep:
                 **({"data": dict(data)} if isinstance(data, Mapping) else {}),
                 "metric": {"name": metric, "goal": goal or ("minimize" if metric.endswith("loss") else "maximize")},
                 "parameters": dict(parameters),
-                "searcher": _searcher_section(searcher, num_samples, seed),
+                "searcher": searcher_section(searcher, num_samples, seed),
                 "scheduler": {"name": scheduler} if isinstance(scheduler, str) else dict(scheduler),
                 **({"validation": dict(validation)} if validation is not None else {}),
                 "scoring": [] if isinstance(scoring, Mapping) else list(scoring),
@@ -146,16 +146,75 @@ class Sweep:
             With everything that is wrong, by line.
         """
         config = load_spec(path, overrides, needs=("net", "data"))
-        sweep = cls.__new__(cls)
-        sweep._located = partial(located, path, overrides)
         folder = Path(path).resolve().parent
         # A sweep.yaml that lies in a sweep's directory goes on importing from where the sweep did.
-        sweep._search_path = [folder, *recorded_search_path(SweepPaths(folder)), Path.cwd()]
+        search_path = [folder, *recorded_search_path(SweepPaths(folder)), Path.cwd()]
+        return cls._assembled(config, partial(located, path, overrides), search_path)
+
+    @classmethod
+    def resume(
+        cls,
+        uri: str | Path,
+        *,
+        net: NeuralNet | None = None,
+        data: Any = None,
+        storage: str | Path = DEFAULT_STORAGE,
+        accept_changes: bool = False,
+        show: Show | None = None,
+        tell: Tell | None = None,
+        address: str | None = None,
+    ) -> SweepResult:
+        """Goes on with an interrupted sweep: unfinished trials from their newest checkpoint, then those still missing.
+
+        Configs, outcomes and rungs are those of the journal; nothing that is stored beside it is executed.
+
+        Parameters
+        ----------
+        uri : str or Path
+            Its directory, ``file://`` URI or name below ``storage``.
+        net, data : optional
+            For a sweep that was given them as objects.
+        storage : str or Path, default="./results"
+            Where names are looked for.
+        accept_changes : bool, default=False
+            Go on although the data are not those that the sweep began with.
+        show, tell, address
+            As for `run`.
+
+        Raises
+        ------
+        SweepNotFoundError
+            There is no such sweep.
+        SweepStateError
+            It is in use, cannot be read, or its data have changed.
+        SpecError
+            Its net or data cannot be found.
+        """
+        paths = find(uri, storage)
+        manifest = read_manifest(paths)
+        with locked(paths):
+            objective = Objective(manifest["metric"], manifest["goal"] == "maximize")
+            state = SweepState.replay(objective, journal.read(paths.journal))
+            needed = [key for key, value in (("net", net), ("data", data)) if value is None]
+            config, folders = load_spec(paths.spec, needs=needed), [*recorded_search_path(paths), Path.cwd()]
+            sweep = cls._assembled(config, partial(located, paths.spec), folders, net, data)
+            return sweep._run(paths, state, show, tell, address, None if accept_changes else manifest)
+
+    @classmethod
+    def _assembled(
+        cls,
+        config: SweepConfig,
+        places: Located,
+        search_path: list[Path],
+        net: NeuralNet | None = None,
+        data: Any = None,
+    ) -> Self:
+        sweep = cls.__new__(cls)
+        sweep.config, sweep._located, sweep._search_path = config, places, search_path
         sweep._reference = config.net
-        with sweep._located():
-            sweep.net = import_net(str(config.net), sweep._search_path)
-        sweep._data = config.data
-        sweep.config = config
+        with places():
+            sweep.net = net if net is not None else import_net(str(config.net), search_path)
+        sweep._data = config.data if data is None else data
         sweep._scorers = {key: key for key in config.scoring}
         sweep.space = SearchSpace(config.parameters)
         return sweep
@@ -198,88 +257,44 @@ class Sweep:
         """
         paths = SweepPaths.of(self.config.storage, self.config.name)
         refuse_existing(paths)
+        return self._run(paths, None, show, tell, address)
+
+    def _run(
+        self,
+        paths: SweepPaths,
+        state: SweepState | None,
+        show: Show | None,
+        tell: Tell | None,
+        address: str | None,
+        begun_with: Mapping[str, Any] | None = None,
+    ) -> SweepResult:
+        """Runs a fresh sweep (no state), or goes on with one whose lock the caller holds."""
         show, tell = show or (lambda state: None), tell or (lambda line: None)
         is_local = address is None and not is_connected()
         if is_local:
             check_machines(self.config, [this_machine()])
         tell("checking net, data and parameters with a probe epoch")
         plan = self.plan()
+        if begun_with is not None:
+            refuse_other_data(plan, begun_with)
         for note in plan.notes:
             tell(f"note: {note}")
         tell("starting Ray on this machine" if is_local else f"using Ray at {address or 'the address it has'}")
         with ray_session(address, self._search_path, self.config.resources) as nodes:
             check_machines(self.config, nodes)
             plan = replace(plan, job=replace(plan.job, trials=paths.trials))
+            if state is not None:
+                return self._attempt(plan, paths, state, show, tell)
             manifest = make_manifest(plan, self._reference, self._search_path)
             create(paths, manifest, dump_spec(from_anywhere(self.config, self._search_path[0])))
             with locked(paths):
-                return self._execute(plan, paths, show, tell)
+                return self._attempt(plan, paths, SweepState(plan.job.objective), show, tell)
 
-    def _execute(self, plan: SweepPlan, paths: SweepPaths, show: Show, tell: Tell) -> SweepResult:
-        state = SweepState(plan.job.objective)
-        with Journal(paths.journal) as journal:
-            recorder = Recorder(journal, state, show, self.config.failure.max_failures)
-            recorder.tell = tell
-            recorder.record("attempt", attempt=1, n_trials=plan.n_trials, rungs=list(plan.job.rungs))
-            stop = StopRules(state, self.config.stop.time_budget_s, self.config.stop.metric_target)
-            searcher = self._searcher(plan, recorder)
-            self._tuner(plan, paths, recorder, searcher, stop).fit()
-            recorder.record("attempt_end", reason=stop.reason or ("complete" if searcher.is_done else "interrupted"))
-            recorder.interrupt_rest(paths.trials)
-        write_tables(state, paths.trials_table, paths.metrics_table)
-        result = SweepResult(paths, self.net, plan.job.objects)
-        if state.best is not None:
-            write_best(paths, result.manifest, plan, state.best)
-        return result
-
-    def _tuner(
-        self, plan: SweepPlan, paths: SweepPaths, recorder: Recorder, searcher: SweepSearcher, stop: StopRules
-    ) -> tune.Tuner:
-        scheduler = self._scheduler(plan, recorder)
-        trainable = tune.with_resources(
-            tune.with_parameters(NetTrainable, job=PackedJob.pack(plan.job, self._search_path)), self._placement
-        )
-        return tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(num_samples=-1, search_alg=searcher, scheduler=scheduler, reuse_actors=True),
-            run_config=tune.RunConfig(
-                name="attempt-01",
-                storage_path=str(paths.ray(1).parent),
-                callbacks=[recorder],
-                stop=stop,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=0),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        )
-
-    def _searcher(self, plan: SweepPlan, recorder: Recorder) -> SweepSearcher:
-        proposals = make_proposals(self.config.searcher, self.space, plan.job.objective)
-        limit = self.config.resources.max_concurrent_trials
-        searcher = SweepSearcher(proposals, recorder.state, plan.n_trials, recorder.announce, limit)
-        recorder.try_again = searcher.try_again
-        return searcher
-
-    def _scheduler(self, plan: SweepPlan, recorder: Recorder) -> TrialScheduler:
-        objective, seed = plan.job.objective, self.config.seed
-        scheduler = make_scheduler(self.config.scheduler, self.space, objective, max_epochs=plan.max_epochs, seed=seed)
-        if isinstance(scheduler, PopulationScheduler):
-            scheduler.on_exploit = recorder.exploit
-        return scheduler
-
-    def _placement(self, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        share = share_of(self.config.resources, config["params"])
-        return tune.PlacementGroupFactory([{"CPU": share.cpu, **({"GPU": share.gpu} if share.gpu else {})}])
+    def _attempt(self, plan: SweepPlan, paths: SweepPaths, state: SweepState, show: Show, tell: Tell) -> SweepResult:
+        Attempt(plan, paths, state, show, tell).run(self._search_path)
+        return SweepResult(paths, self.net, plan.job.objects)
 
     def _load_data(self) -> tuple[Any, Any] | TrialData:
         if isinstance(self._data, (TrialData, tuple)):
             return self._data
         return (self._data, None) if self.config.data is None else load_data(self.config, self._search_path[0])
-
-
-def _searcher_section(searcher: str | Mapping[str, Any], num_samples: int | None, seed: int) -> dict[str, Any]:
-    if not isinstance(searcher, str):
-        return {**searcher, **({} if num_samples is None else {"num_samples": num_samples})}
-    if searcher == "grid":
-        return {"name": "grid", **({} if num_samples is None else {"num_samples": num_samples})}
-    return {"name": searcher, "num_samples": 10 if num_samples is None else num_samples, "seed": seed}

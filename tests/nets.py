@@ -79,3 +79,8 @@ def make_data(n_rows: int = 240) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_rows, N_FEATURES)).astype("float32")
     return X, (X @ rng.standard_normal((N_FEATURES, N_CLASSES))).argmax(1).astype("int64")
+
+
+def make_other_data() -> tuple[np.ndarray, np.ndarray]:
+    """Fewer rows of the same problem."""
+    return make_data(210)

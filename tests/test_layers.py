@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "sweeps": {"search_spaces", "sweeps", "trainables"},
 }
 MAY_IMPORT_RAY = {
+    "sweeps/attempt.py",
     "sweeps/cluster.py",
     "sweeps/recorder.py",
     "sweeps/schedulers.py",
