@@ -9,18 +9,31 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from sweeps import storage
+from sweeps.arguments import (
+    Address,
+    ExportAs,
+    FailOn,
+    Limit,
+    Output,
+    Overrides,
+    Quiet,
+    Spec,
+    Storage,
+    SweepName,
+    Which,
+)
+from sweeps.complaints import note, report, report_bug
 from sweeps.errors import (
     InfeasibleError,
     NoTrialSucceededError,
@@ -40,28 +53,6 @@ if TYPE_CHECKING:
 _EXPECTED = (SpecError, NoTrialSucceededError, SweepNotFoundError, SweepStateError, InfeasibleError)  # else: a bug
 _INTERRUPTED = 130
 _PIPED_WIDTH = 1_000  # nothing is folded where no terminal shows it
-
-Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="A sweep.yaml.", show_default=False)]
-SweepName = Annotated[
-    str, typer.Argument(metavar="SWEEP", help="A sweep: its directory, file:// URI, or name below --storage.")
-]
-Storage = Annotated[str, typer.Option("--storage", metavar="DIR", help="Folder of the sweeps.")]
-Output = Annotated[Format, typer.Option("--output", "-o", help="How to write the answer.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Most rows; 0 shows all.", show_default="20")]
-FailOn = Annotated[
-    Literal["all", "any", "none"], typer.Option(help="Exit with 3 if all, any or none of the trials failed.")
-]
-Address = Annotated[str | None, typer.Option(help="Of a Ray cluster; by default this machine.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and the result.")]
-ExportAs = Annotated[
-    Literal["csv", "parquet", "json", "model"],
-    typer.Option("--to", help="A table as csv, parquet or json, or the best net."),
-]
-Which = Annotated[Literal["trials", "metrics"], typer.Option(help="One row a trial, or one a trial and epoch.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the file, such as searcher.num_samples=8."),
-]
 
 app = typer.Typer(
     help="Hyperparameter sweeps of skorch nets on Ray Tune.",
@@ -89,18 +80,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     is_debug = "--debug" in given
     if not is_debug:
-        sys.excepthook = _report_bug
+        sys.excepthook = report_bug
     try:
         command = typer.main.get_command(app)  # the app itself would put typer's report of bugs in place of ours
         words = [word for word in given if word != "--debug"]
         return command.main(words, prog_name="sweeps", standalone_mode=False) or 0
     except typer.TyperException as error:
-        _report(error.format_message() or "give a verb; see sweeps --help")
+        report(error.format_message() or "give a verb; see sweeps --help")
         return error.exit_code
     except _EXPECTED as error:
         if is_debug:
             traceback.print_exception(error)
-        _report(str(error))
+        report(str(error))
         return error.exit_code
     except typer.Abort:
         return _INTERRUPTED
@@ -159,7 +150,7 @@ def preview(
     from sweeps.resources import slots
 
     with redirect_stdout(sys.stderr):
-        _note("timing one whole epoch")
+        note("timing one whole epoch")
         seen = probe(plan.job, first_configs(plan, 3), whole=True)
     at_once = slots(plan.config.resources, [this_machine()])
     _answer(preview_answer(make_preview(plan, n_configs, at_once, seen)), output)
@@ -183,8 +174,7 @@ def run(
     config = load_spec(spec, every, needs=("net", "data"))
     storage.refuse_existing(storage.SweepPaths.of(config.storage, config.name))
 
-    with redirect_stdout(sys.stderr), Progress(Console(stderr=True, quiet=quiet)) as progress:
-        progress.tell("importing torch, skorch and Ray")
+    with _live(quiet) as progress:
         from sweeps.sweep import Sweep  # torch, skorch, Ray
 
         result = Sweep.from_yaml(spec, every).run(progress, tell=progress.tell, address=address)
@@ -203,8 +193,7 @@ def resume(
 ) -> int:
     """Go on with an interrupted sweep from its journal and checkpoints."""
     paths = storage.find(sweep, storage_dir)
-    with redirect_stdout(sys.stderr), Progress(Console(stderr=True, quiet=quiet)) as progress:
-        progress.tell("importing torch, skorch and Ray")
+    with _live(quiet) as progress:
         from sweeps.sweep import Sweep  # torch, skorch, Ray
 
         result = Sweep.resume(
@@ -223,7 +212,7 @@ def ls(
 
     found = storage.all_below(folder)
     if not found:
-        _note(f"no sweeps below {folder}")
+        note(f"no sweeps below {folder}")
     _answer(list_sweeps(found, datetime.now(UTC)), output)
 
 
@@ -271,13 +260,20 @@ def export(
     typer.echo(str(path))
 
 
+@contextmanager
+def _live(is_quiet: bool) -> Iterator[Progress]:
+    with redirect_stdout(sys.stderr), Progress(Console(stderr=True, quiet=is_quiet)) as progress:
+        progress.tell("importing torch, skorch and Ray")
+        yield progress
+
+
 def _plan(spec: Path, overrides: Sequence[str] | None) -> SweepPlan:
     load_spec(spec, overrides or (), needs=("net", "data"))
-    _note("importing torch, skorch and Ray")
+    note("importing torch, skorch and Ray")
     with redirect_stdout(sys.stderr):
         from sweeps.sweep import Sweep  # torch, skorch, Ray
 
-        _note("checking net, data and parameters with a probe epoch")
+        note("checking net, data and parameters with a probe epoch")
         return Sweep.from_yaml(spec, overrides or ()).plan()
 
 
@@ -286,14 +282,14 @@ def _finish(result: SweepResult, fail_on: str) -> int:
 
     failures = failure_lines(result.state)
     for line in failures:
-        _note(line)
+        note(line)
     _answer(summary(result), Format.TABLE)
     last = result.state.attempts[-1]
     if last["reason"] == "interrupted":
-        _note(f"interrupted; go on with: sweeps resume {result.paths.root}")
+        note(f"interrupted; go on with: sweeps resume {result.paths.root}")
         return 128 + (last["signal"] or signal.SIGINT)
     if fail_on == "any" and failures:
-        _report("some trials failed, and --fail-on is any")
+        report("some trials failed, and --fail-on is any")
         return NoTrialSucceededError.exit_code
     if fail_on != "none":
         result.best_trial  # noqa: B018  # raises where there is none
@@ -309,17 +305,3 @@ def _open(sweep: str, folder: str) -> SweepResult:
 def _answer(answer: Answer, form: Format) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED_WIDTH
     typer.echo(write(answer, form, width), nl=False)
-
-
-def _note(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _report(text: str) -> None:
-    for line in text.splitlines():
-        _note(f"error: {line}")
-
-
-def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    frame = traceback.extract_tb(trace)[-1]
-    _report(f"{kind.__name__}: {error} ({frame.filename}:{frame.lineno}); run again with --debug for the traceback")

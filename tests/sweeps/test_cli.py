@@ -49,7 +49,7 @@ def sweeps(*words, code="import sys; from sweeps.cli import main; sys.exit(main(
 def test_help_and_version(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for verb in ("init", "validate", "preview", "run", "ls", "show", "best", "export"):
+    for verb in ("init", "validate", "preview", "run", "resume", "ls", "show", "best", "export"):
         assert f" {verb} " in shown
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip()[0].isdigit()
@@ -57,7 +57,7 @@ def test_help_and_version(capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [["rum"], ["run"], ["run", "--nam", "x"], ["ls", "-o", "xml"], ["show", "demo", "--limit", "-1"], ["resume", "x"]],
+    [["rum"], ["run"], ["run", "--nam", "x"], ["ls", "-o", "xml"], ["show", "demo", "--limit", "-1"], ["extend", "x"]],
 )
 def test_wrong_usage_is_2_and_says_why_on_stderr(words, capsys, recorded):
     assert main(words) == 2
@@ -253,7 +253,8 @@ def test_the_exit_code_says_how_a_run_ended(record, fail_on, code, spec, record_
     assert main(["run", str(spec), "-q", "--fail-on", fail_on]) == code
     captured = capsys.readouterr()
     assert captured.out.startswith("best ")
-    assert ("error: " in captured.err) == (code != 0)
+    assert ("error: " in captured.err) == (code in (1, 2, 3))
+    assert "sweeps resume " in captured.err.splitlines()[-1:][0] if code == 130 else True
 
 
 @pytest.mark.ray
