@@ -11,6 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from sweeps.best_net import write_best
 from sweeps.config import SweepConfig
+from sweeps.errors import InfeasibleError, SweepStateError
 from sweeps.journal import Journal
 from sweeps.plan import SweepPlan
 from sweeps.proposals import make_proposals
@@ -60,6 +61,15 @@ class Attempt:
         search_path : sequence of Path
             Folders from which workers import user modules.
         """
+        try:
+            self._run(search_path)
+            write_tables(self._state, self._paths.trials_table, self._paths.metrics_table)
+            self._write_best()
+        except OSError as error:
+            again = f"mend it and go on with `sweeps resume {self._paths.root}`"
+            raise InfeasibleError(f"storage {self._paths.root} failed: {error}; {again}") from error
+
+    def _run(self, search_path: Sequence[Path]) -> None:
         config, plan = self._plan.config, self._plan
         with Journal(self._paths.journal) as journal, Signals() as signals:
             recorder = Recorder(journal, self._state, self._show, config.failure.max_failures)
@@ -71,9 +81,16 @@ class Attempt:
             reason = stop.reason or ("complete" if searcher.is_done else "interrupted")
             recorder.record("attempt_end", reason=reason, signal=signals.caught)
             recorder.interrupt_rest(self._paths.trials)
-        write_tables(self._state, self._paths.trials_table, self._paths.metrics_table)
-        if self._state.best is not None:
-            write_best(self._paths, read_manifest(self._paths), plan, self._state.best)
+            if searcher.shortfall:
+                self._tell(f"note: there were {searcher.shortfall} distinct configs fewer than asked for")
+
+    def _write_best(self) -> None:
+        if self._state.best is None:
+            return
+        try:
+            write_best(self._paths, read_manifest(self._paths), self._plan, self._state.best)
+        except SweepStateError as error:  # all else that was found is there
+            self._tell(f"note: best/ was not written: {error}")
 
     def _searcher(self, recorder: Recorder) -> SweepSearcher:
         config = self._plan.config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -27,12 +27,12 @@ from sweeps.sources import import_net
 from sweeps.storage import SweepPaths
 from sweeps.strict_json import as_json
 from trainables import checkpoint
+from trainables.net_state import learning_modules
 from trainables.splits import Split
 from trainables.tensors import TensorData
 from trainables.training import NetTraining
 from trainables.trial import resolve_params, trial_seed
 
-WEIGHTS = "model.safetensors"
 HOWTO = "HOWTO.md"
 
 
@@ -62,15 +62,15 @@ def write_best(paths: SweepPaths, manifest: Mapping[str, Any], plan: SweepPlan, 
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     if len(plan.job.data.splits) > 1:
-        _refit(plan, record, beside / WEIGHTS)
+        modules = _refit(plan, record, beside)
     else:
-        shutil.copyfile(_weights_of(paths, record), beside / WEIGHTS)
+        modules = _copy_weights(_checkpoint_of(paths, record), beside)
     text = StringIO()
     YAML().dump(record.best_params, text)
     (beside / "params.yaml").write_text(text.getvalue(), encoding="utf-8")
     rows = [record.rows[epoch] for epoch in sorted(record.rows)]
     (beside / "history.json").write_text(as_json(rows), encoding="utf-8")
-    (beside / HOWTO).write_text(_howto(paths, manifest, record), encoding="utf-8")
+    (beside / HOWTO).write_text(_howto(paths, manifest, record, modules), encoding="utf-8")
     shutil.rmtree(paths.best, ignore_errors=True)
     os.replace(beside, paths.best)
 
@@ -91,20 +91,36 @@ def load_best_net(
     SpecError
         There is no net to put them into, or one of its parameters was an object that is not at hand.
     """
-    weights = paths.best / WEIGHTS
-    if not weights.is_file():
-        raise SweepStateError(f"{weights}: missing: the sweep has not ended, or its best net was not written")
+    if not paths.best.is_dir():
+        raise SweepStateError(f"{paths.best}: missing: the sweep has not ended, or its best net was not written")
     template = net if net is not None else _net_of(paths, manifest)
     params = _with_objects(record.best_params or {}, manifest, objects)
     best = clone(template).set_params(**params, **_classes(template, manifest))
     if not torch.cuda.is_available():
         best.set_params(device="cpu")
     best.initialize()
-    try:
-        best.load_params(f_params=str(weights), use_safetensors=True)
-    except (SafetensorError, RuntimeError) as error:
-        raise SweepStateError(f"{weights}: cannot be loaded into the net: {error}") from error
+    for name, module in learning_modules(best).items():
+        if module.state_dict():
+            _load_weights(best, name, paths.best / _weights_file(name))
     return best
+
+
+def _weights_file(module: str) -> str:
+    return "model.safetensors" if module == "module" else f"model.{module}.safetensors"
+
+
+def _load_argument(module: str) -> str:
+    """The argument of skorch's ``load_params`` for a module's weights."""
+    return "f_params" if module == "module" else f"f_{module}"
+
+
+def _load_weights(net: NeuralNet, module: str, weights: Path) -> None:
+    if not weights.is_file():
+        raise SweepStateError(f"{weights}: missing, so the net's {module}_ would keep random weights")
+    try:
+        net.load_params(**{_load_argument(module): str(weights)}, use_safetensors=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise SweepStateError(f"{weights}: cannot be loaded into the net's {module}_: {error}") from error
 
 
 def _net_of(paths: SweepPaths, manifest: Mapping[str, Any]) -> NeuralNet:
@@ -115,7 +131,7 @@ def _net_of(paths: SweepPaths, manifest: Mapping[str, Any]) -> NeuralNet:
     return import_net(reference, [Path(folder) for folder in manifest["search_path"]])
 
 
-def _weights_of(paths: SweepPaths, record: TrialRecord) -> Path:
+def _checkpoint_of(paths: SweepPaths, record: TrialRecord) -> Path:
     folder = paths.trials / checkpoint.trial_name(record.trial)
     found, _ = checkpoint.newest(folder)
     if found is None:
@@ -125,20 +141,34 @@ def _weights_of(paths: SweepPaths, record: TrialRecord) -> Path:
         raise SweepStateError(
             f"{found}: holds the weights of epoch {kept}, but trial {record.trial} was best in {record.best_epoch}"
         )
-    return found / "best.module.safetensors"
+    return found
 
 
-def _refit(plan: SweepPlan, record: TrialRecord, target: Path) -> None:
-    params = resolve_params(record.best_params or {}, plan.job.objects) | {"max_epochs": record.best_epoch}
-    seed = trial_seed(plan.job.seed, record.trial)
-    every = np.arange(plan.job.data.n_rows)
+def _copy_weights(source: Path, target: Path) -> list[str]:
+    """Copies the best epoch's weights; returns the names of their modules."""
+    files = {path.name.split(".")[1]: path for path in sorted(source.glob("best.*.safetensors"))}
+    for name, path in files.items():
+        shutil.copyfile(path, target / _weights_file(name))
+    return list(files)
+
+
+def _refit(plan: SweepPlan, record: TrialRecord, target: Path) -> list[str]:
+    """Trains the best config on all rows and writes the weights; returns the names of their modules."""
+    job = plan.job if torch.cuda.is_available() else plan.job.on_device("cpu")
+    params = resolve_params(record.best_params or {}, job.objects)
+    every = np.arange(job.data.n_rows)
     # Validated on the rows that it trains on, for the sake of callbacks that watch the validation.
-    data = replace(plan.job.data, splits=(Split(every, every),))
-    training = NetTraining(plan.job.net, TensorData(data), params, seed, scorers=plan.job.scorers)
-    while not training.finished:
+    data = replace(job.data, splits=(Split(every, every),))
+    training = NetTraining(job.net, TensorData(data), params, trial_seed(job.seed, record.trial), scorers=job.scorers)
+    # max_epochs stays as the folds had it, since schedules are made from it.
+    while training.epoch < (record.best_epoch or 0) and not training.finished:
         training.run_epoch()
-    weights = training.net.module_.state_dict()
-    save_file({key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}, target)
+    states = {name: module.state_dict() for name, module in learning_modules(training.net).items()}
+    written = {name: state for name, state in states.items() if state}
+    for name, state in written.items():
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+        save_file(tensors, target / _weights_file(name))
+    return list(written)
 
 
 def _with_objects(
@@ -165,26 +195,28 @@ def _classes(net: NeuralNet, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {"classes": classes} if wanted else {}
 
 
-def _howto(paths: SweepPaths, manifest: Mapping[str, Any], record: TrialRecord) -> str:
+def _howto(paths: SweepPaths, manifest: Mapping[str, Any], record: TrialRecord, modules: Iterable[str]) -> str:
     params = dict(record.best_params or {})
     imports, written = _as_code(params, manifest)
     classes = manifest.get("classes")
     if classes is not None and manifest.get("takes_classes"):
         written["classes"] = json.dumps(classes) + ","
     arguments = "".join(f"    {name}={text}\n" for name, text in written.items())
-    module, _, attribute = (manifest.get("net") or "your_module:make_net").partition(":")
+    source, _, attribute = (manifest.get("net") or "your_module:make_net").partition(":")
     name = attribute.split(".")[0]
     is_callable = manifest["net_is_callable"]
     call = f"{attribute}()" if is_callable else f"clone({attribute})"
     needs_clone = "" if is_callable else "from sklearn.base import clone\n"
     folders = "".join(f"sys.path.insert(0, {json.dumps(folder)})\n" for folder in manifest["search_path"])
+    files = {_load_argument(module): str(paths.best / _weights_file(module)) for module in modules}
+    weights = "".join(f"{argument}={json.dumps(file)}, " for argument, file in files.items())
     score = f"{manifest['metric']} = {record.best_value:.6g} after epoch {record.best_epoch} of trial {record.trial}"
     return (
         f"# The best net of {paths.name}\n\n{score}.\n\n"
         "It needs skorch, safetensors and the code that makes the net, no Ray and no sweep:\n\n"
-        f"```python\nimport sys\n\n{folders}{needs_clone}{imports}from {module} import {name}\n\n"
+        f"```python\nimport sys\n\n{folders}{needs_clone}{imports}from {source} import {name}\n\n"
         f"net = {call}\nnet.set_params(\n{arguments})\nnet.initialize()\n"
-        f"net.load_params(f_params={json.dumps(str(paths.best / WEIGHTS))}, use_safetensors=True)\n"
+        f"net.load_params({weights}use_safetensors=True)\n"
         "# net.predict(X), with X as the sweep's data was: float32, columns in the same order\n```\n"
         + ("" if manifest.get("net") else "\nThe sweep was given its net as an object: put your own in its place.\n")
     )

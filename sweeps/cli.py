@@ -129,7 +129,7 @@ def init(
 def validate(spec: Spec, overrides: Overrides = None, output: Output = Format.TABLE) -> None:
     """Check a sweep.yaml, then its net and data with a probe epoch; creates nothing."""
     plan = _plan(spec, overrides)
-    from sweeps.plan import this_machine  # torch
+    from sweeps.cluster import this_machine  # Ray
     from sweeps.preview import place_notes, plan_answer  # numpy
 
     _answer(plan_answer(plan, [*plan.notes, *place_notes(plan.config, this_machine())]), output)
@@ -144,7 +144,7 @@ def preview(
 ) -> None:
     """Say what a sweep will do: configs, rungs, epochs and time; creates nothing."""
     plan = _plan(spec, overrides)
-    from sweeps.plan import this_machine  # torch
+    from sweeps.cluster import this_machine  # Ray
     from sweeps.preview import first_configs, make_preview, preview_answer  # numpy
     from sweeps.probe import probe  # torch
     from sweeps.resources import slots

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ray
+import torch
 
 from sweeps.config import ResourcesConfig
 from sweeps.errors import InfeasibleError
@@ -19,6 +20,7 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a share of a GPU sees none
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in user code mean what they mean on the driver
     "RAY_AIR_NEW_OUTPUT": "0",  # the newer reporter prints even when told to be silent
+    "RAY_TQDM_PATCH_PRINT": "0",  # else nets that hold the builtin print cannot be pickled afterwards
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the log
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's own snapshots are never read
@@ -68,6 +70,12 @@ def machines() -> list[Node]:
     nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
     resources = [node["Resources"] for node in nodes if node["Alive"]]
     return [Node(found.get("CPU", 0), found.get("GPU", 0)) for found in resources]
+
+
+def this_machine() -> Node:
+    """CPUs and CUDA devices of this machine, as a local Ray would count them."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Node(cpus, torch.cuda.device_count())
 
 
 def is_connected() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]  # comes without hints
-import torch
 from skorch import NeuralNet
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import Checkpoint, LoadInitState, LRScheduler
+from torch.utils.data import Dataset
 
 from search_spaces.domains import Choice, Constant
 from search_spaces.names import check_names
@@ -97,7 +96,9 @@ def make_plan(
     objects = _objects(space, net, problems)
     trial_data = _trial_data(config, net, data, problems)
     problems += [*_device_problems(config, net), *_population_problems(config, net, space)]
-    problems += [*_pickle_problems("net", net), *_pickle_problems("scoring", scorers)]
+    problems += [*_callback_problems(net), *_pickle_problems("net", net), *_pickle_problems("scoring", scorers)]
+    if trial_data is not None and isinstance(trial_data.X, Dataset):
+        problems += _pickle_problems("data", trial_data.X)
     max_epochs = _max_epochs(space, net, problems)
     problems += _grace_problems(config, max_epochs)
     if trial_data is None or problems:
@@ -117,7 +118,8 @@ def make_plan(
     job, seen = _probe_metric(job, _first_configs(config, space, objective))
     job = replace(job, rungs=_rungs(config.scheduler, max_epochs))
     n_trials = how_many(config.searcher, space)
-    notes = (*trial_data.notes, *_count_notes(config, n_trials), *_metric_notes(objective))
+    schedule_notes = _schedule_notes(config, job, max_epochs, n_trials)
+    notes = (*trial_data.notes, *_count_notes(config, n_trials), *_metric_notes(objective), *schedule_notes)
     return SweepPlan(config, space, job, n_trials, max_epochs, seen, notes)
 
 
@@ -188,6 +190,34 @@ def _grace_problems(config: SweepConfig, max_epochs: int) -> list[Problem]:
     return [Problem(text, "scheduler.grace_period")]
 
 
+def _schedule_notes(config: SweepConfig, job: TrialJob, max_epochs: int, n_trials: int) -> list[str]:
+    """What a scheduler cannot do in this sweep, though nothing is wrong with it."""
+    scheduler = config.scheduler
+    idle = {
+        "asha": (not job.rungs, f"no rung lies below max_epochs {max_epochs}, so no trial is stopped early"),
+        "pbt": (not job.rungs, f"max_epochs {max_epochs} ends before the first perturbation, so nothing changes"),
+        "median": (
+            scheduler.min_samples >= n_trials,
+            f"{n_trials} trials give no median of {scheduler.min_samples}",
+        ),
+    }
+    is_idle, text = idle.get(scheduler.name, (False, ""))
+    return [f"scheduler: {text}"] if is_idle else []
+
+
+def _callback_problems(net: NeuralNet) -> list[Problem]:
+    """Callbacks that write to one place for all trials, which would load each other's weights."""
+    named = [part[-1] if isinstance(part, tuple) else part for part in (net.callbacks or []) if part != "disable"]
+    own = {type(part).__name__ for part in named if isinstance(part, (Checkpoint, LoadInitState))}
+    if not own:
+        return []
+    text = (
+        f"{' and '.join(sorted(own))} would use the same files in every trial; take it out: a sweep keeps each "
+        "trial's checkpoints and best weights itself, and EarlyStopping(load_best=True) restores the best in a net"
+    )
+    return [Problem(text, "net")]
+
+
 def _pickle_problems(where: str, what: object) -> list[Problem]:
     try:
         cloudpickle.dumps(what)
@@ -250,9 +280,3 @@ def _metric_notes(objective: Objective) -> list[str]:
     if objective.metric.endswith("loss") and objective.maximize:
         return [f"metric.goal: {objective.metric} is maximized, though less of a loss is better"]
     return []
-
-
-def this_machine() -> Node:
-    """CPUs and CUDA devices of this machine, as a local Ray would count them."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Node(cpus, torch.cuda.device_count())

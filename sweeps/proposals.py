@@ -46,6 +46,22 @@ class GridProposals:
         return dict(self._made[trial]) if trial < len(self._made) else None
 
 
+class _Tried:
+    """Keys of the configs in the records, which only ever grow."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self._seen = 0
+
+    def of(self, records: Sequence[TrialRecord]) -> set[str]:
+        """The keys of all records; only those that are new since the last call are worked out."""
+        if len(records) < self._seen:  # other records: begin anew
+            self._keys, self._seen = set(), 0
+        self._keys.update(config_key(record.params) for record in records[self._seen :])
+        self._seen = len(records)
+        return self._keys
+
+
 class RandomProposals:
     """Independent draws; a discrete config is not drawn twice.
 
@@ -60,10 +76,11 @@ class RandomProposals:
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self._space = space
         self._seed = seed
+        self._tried = _Tried()
 
     def propose(self, trial: int, records: Sequence[TrialRecord]) -> Params | None:
         """A config that no record has; None when all have been tried."""
-        tried = {config_key(record.params) for record in records}
+        tried = self._tried.of(records)
         rng = np.random.default_rng([self._seed, trial])
         for _ in range(_DRAWS):
             params = self._space.sample(rng)
@@ -104,11 +121,12 @@ class HyperoptProposals:
         self._modelled = _modelled(space, axes)
         self._seed = seed
         self._objective = objective
+        self._tried = _Tried()
         self._n_startup = max(-(-n_startup // len(self._cells)), min(n_startup, 5))
 
     def propose(self, trial: int, records: Sequence[TrialRecord]) -> Params | None:
         """A config of the next cell, from the model once it has enough outcomes."""
-        tried = {config_key(record.params) for record in records}
+        tried = self._tried.of(records)
         for turn in range(len(self._cells)):
             cell = self._cells[(trial + turn) % len(self._cells)]
             params = self._propose_in(cell, trial, records, tried)

@@ -76,7 +76,8 @@ class Recorder(tune.Callback):
         rows = [row for row in result["rows"] if row["epoch"] not in record.rows or record.exploited]
         placement = {"node": result["hostname"], "pid": result["pid"], "gpu": result["gpu"]}
         content = {"costs": result["costs"], "checkpoint": result["checkpoint"], "placement": placement}
-        self.record("report", trial=record.trial, rows=rows, **content)
+        resumed = {} if result["resumed_at"] is None else {"resumed_at": result["resumed_at"]}
+        self.record("report", trial=record.trial, rows=rows, **content, **resumed)
         for event in self._exploits:
             self.record("exploit", **event)
         self._exploits.clear()

@@ -162,13 +162,32 @@ class SweepState:
         record.costs = event["costs"]
         record.placement = event["placement"]
         record.checkpoint = event["checkpoint"] or record.checkpoint
+        if event.get("resumed_at") is not None:
+            self._take_back(record, event["resumed_at"])
         for row in event["rows"]:
-            epoch = int(row["epoch"])
-            record.rows[epoch] = row
-            value = row.get(self.objective.metric)
-            if value is not None and self.objective.is_better(value, record.best_value):
-                record.best_epoch, record.best_value, record.best_params = epoch, value, record.params
+            record.rows[int(row["epoch"])] = row
+            self._judge(record, row)
         self.best = self._better(self.best, record)
+
+    def _take_back(self, record: TrialRecord, epoch: int) -> None:
+        # What came after the checkpoint is trained again, perhaps to other values: score and weights must match.
+        if record.epoch <= epoch:
+            return
+        record.rows = {known: row for known, row in record.rows.items() if known <= epoch}
+        record.best_epoch = record.best_value = record.best_params = None
+        for row in record.rows.values():
+            self._judge(record, row)
+        self._find_best()
+
+    def _judge(self, record: TrialRecord, row: Metrics) -> None:
+        value = row.get(self.objective.metric)
+        if value is not None and self.objective.is_better(value, record.best_value):
+            record.best_epoch, record.best_value, record.best_params = int(row["epoch"]), value, record.params
+
+    def _find_best(self) -> None:
+        self.best = None
+        for record in self.trials.values():
+            self.best = self._better(self.best, record)
 
     def _on_exploit(self, event: Event) -> None:
         record = self.trials[event["trial"]]
@@ -184,9 +203,7 @@ class SweepState:
         record.rung, record.cause, record.error = event.get("rung"), event.get("cause"), event.get("error")
         record.ended = event["time"]
         if record.status is TrialStatus.FAILED and record is self.best:
-            self.best = None
-            for other in self.trials.values():
-                self.best = self._better(self.best, other)
+            self._find_best()
 
     def _better(self, best: TrialRecord | None, other: TrialRecord) -> TrialRecord | None:
         if other.best_value is None or other.status is TrialStatus.FAILED:

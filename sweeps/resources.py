@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.conditions import Condition
-from sweeps.config import ResourcesConfig
+from sweeps.config import ResourceRule, ResourcesConfig
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,13 @@ def share_of(config: ResourcesConfig, params: Mapping[str, Any]) -> Share:
     """What a trial with these params gets: the first rule that matches, else the general values."""
     for rule in config.rules:
         if Condition.from_plain(rule.when).matches(params):
-            return Share(config.cpu if rule.cpu is None else rule.cpu, config.gpu if rule.gpu is None else rule.gpu)
+            return _share(config, rule)
     return Share(config.cpu, config.gpu)
 
 
 def all_shares(config: ResourcesConfig) -> list[Share]:
     """Every share that a trial of the sweep may get: the general one first, then one a rule."""
-    of_rules = [
-        Share(config.cpu if rule.cpu is None else rule.cpu, config.gpu if rule.gpu is None else rule.gpu)
-        for rule in config.rules
-    ]
-    return [Share(config.cpu, config.gpu), *of_rules]
+    return [Share(config.cpu, config.gpu), *(_share(config, rule) for rule in config.rules)]
 
 
 def infeasible(config: ResourcesConfig, nodes: Sequence[Node]) -> list[str]:
@@ -75,6 +71,10 @@ def slots(config: ResourcesConfig, nodes: Iterable[Node]) -> int:
     """
     fitting = sum(_on_node(config, node) for node in nodes)
     return max(1, min(fitting, config.max_concurrent_trials or fitting))
+
+
+def _share(config: ResourcesConfig, rule: ResourceRule) -> Share:
+    return Share(config.cpu if rule.cpu is None else rule.cpu, config.gpu if rule.gpu is None else rule.gpu)
 
 
 def _on_node(config: ResourcesConfig, node: Node) -> int:

@@ -31,6 +31,11 @@ class SweepSearcher(Searcher):
         Told ``(trial, params)`` of each new trial before Tune knows it.
     max_concurrent : int or None
         Most trials at once; None leaves it to the resources.
+
+    Attributes
+    ----------
+    shortfall : int
+        How many trials fewer there were, because no further distinct config was found.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class SweepSearcher(Searcher):
         self._proposals = proposals
         self._state = state
         self._n_trials = n_trials
+        self.shortfall = 0
         self._announce = announce
         self._max_concurrent = max_concurrent
         self._again: deque[int] = deque()
@@ -62,7 +68,7 @@ class SweepSearcher(Searcher):
             if params is not None:
                 self._announce(number, params)
                 return self._config(trial_id, number)
-            self._n_trials = number
+            self.shortfall, self._n_trials = self._n_trials - number, number
         return None if self._open else str(Searcher.FINISHED)
 
     @property

@@ -31,6 +31,8 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             numbers = [getattr(signal, name) for name in _STOPPING if hasattr(signal, name)]
             self._before = {number: signal.signal(number, self._pass_on) for number in numbers}
+            # Tune takes SIGINT over while it runs, and never gives it back.
+            self._before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
         return self
 
     def __exit__(

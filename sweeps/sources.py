@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,3 @@ def from_anywhere(config: SweepConfig, folder: Path) -> SweepConfig:
     if config.data is None or path is None or "://" in path or Path(path).is_absolute():
         return config
     return config.model_copy(update={"data": config.data.model_copy(update={"path": str(folder / path)})})
-
-
-def searcher_section(searcher: str | Mapping[str, Any], num_samples: int | None, seed: int) -> dict[str, Any]:
-    """The ``searcher`` section that a name, a number of configs and a seed mean; a whole section keeps its own."""
-    if not isinstance(searcher, str):
-        return {**searcher, **({} if num_samples is None else {"num_samples": num_samples})}
-    if searcher == "grid":
-        return {"name": "grid", **({} if num_samples is None else {"num_samples": num_samples})}
-    return {"name": searcher, "num_samples": 10 if num_samples is None else num_samples, "seed": seed}

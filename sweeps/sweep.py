@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -15,13 +14,14 @@ from skorch import NeuralNet
 from search_spaces.space import SearchSpace
 from sweeps import journal
 from sweeps.attempt import Attempt, Show, Tell
-from sweeps.cluster import is_connected, ray_session
+from sweeps.cluster import is_connected, ray_session, this_machine
 from sweeps.config import SweepConfig
+from sweeps.given import as_pair, default_name, searcher_section
 from sweeps.manifest import make_manifest, refuse_other_data
-from sweeps.plan import SweepPlan, check_machines, make_plan, this_machine
+from sweeps.plan import SweepPlan, check_machines, make_plan
 from sweeps.records import SweepState
 from sweeps.results import SweepResult
-from sweeps.sources import from_anywhere, import_net, load_data, make_net, searcher_section
+from sweeps.sources import from_anywhere, import_net, load_data, make_net
 from sweeps.spec import build_config, dump_spec, load_spec, located
 from sweeps.storage import (
     DEFAULT_STORAGE,
@@ -71,8 +71,10 @@ class Sweep:
         Name of the directory, by default the net's class and the time.
     seed : int, default=0
         Of splits, nets and, unless the searcher has its own, configs.
-    **sections : mapping
-        ``resources``, ``stop``, ``failure``, ``checkpoint``, ``report_every_s`` as in sweep.yaml.
+    report_every_s : float, default=0.5
+        Seconds of training that share one report.
+    resources, stop, failure, checkpoint : mapping, optional
+        Sections as in sweep.yaml.
 
     Raises
     ------
@@ -102,17 +104,19 @@ class Sweep:
         storage: str | Path = "./results",
         name: str | None = None,
         seed: int = 0,
-        **sections: Any,
+        report_every_s: float = 0.5,
+        resources: Mapping[str, Any] | None = None,
+        stop: Mapping[str, Any] | None = None,
+        failure: Mapping[str, Any] | None = None,
+        checkpoint: Mapping[str, Any] | None = None,
     ) -> None:
-        self._located: Located = nullcontext
-        self._search_path: list[Path] = [Path.cwd()]
-        self.net = import_net(net, self._search_path) if isinstance(net, str) else make_net(net, str(net))
-        self._reference = net if isinstance(net, str) else None
-        self._data = data
-        metric = metric or ("valid_acc" if target_kind(self.net) in ("classifier", "binary") else "valid_loss")
-        self.config = build_config(
+        search_path = [Path.cwd()]
+        made = import_net(net, search_path) if isinstance(net, str) else make_net(net, str(net))
+        metric = metric or ("valid_acc" if target_kind(made) in ("classifier", "binary") else "valid_loss")
+        given = {"resources": resources, "stop": stop, "failure": failure, "checkpoint": checkpoint}
+        config = build_config(
             {
-                "name": name or f"{type(self.net).__name__}-{time.strftime('%Y%m%d-%H%M%S')}",
+                "name": name or default_name(made),
                 **({"net": net} if isinstance(net, str) else {}),
                 **({"data": dict(data)} if isinstance(data, Mapping) else {}),
                 "metric": {"name": metric, "goal": goal or ("minimize" if metric.endswith("loss") else "maximize")},
@@ -123,11 +127,14 @@ class Sweep:
                 "scoring": [] if isinstance(scoring, Mapping) else list(scoring),
                 "storage": str(storage),
                 "seed": seed,
-                **sections,
+                "report_every_s": report_every_s,
+                **{key: dict(section) for key, section in given.items() if section is not None},
             }
         )
-        self._scorers = dict(scoring) if isinstance(scoring, Mapping) else {key: key for key in self.config.scoring}
-        self.space = SearchSpace(parameters)
+        self._assemble(config, nullcontext, search_path, made, data)
+        self.space = SearchSpace(parameters)  # with the objects that the config has by their labels only
+        if isinstance(scoring, Mapping):
+            self._scorers = dict(scoring)
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
@@ -149,7 +156,7 @@ class Sweep:
         folder = Path(path).resolve().parent
         # A sweep.yaml that lies in a sweep's directory goes on importing from where the sweep did.
         search_path = [folder, *recorded_search_path(SweepPaths(folder)), Path.cwd()]
-        return cls._assembled(config, partial(located, path, overrides), search_path)
+        return cls.__new__(cls)._assemble(config, partial(located, path, overrides), search_path, None, None)
 
     @classmethod
     def resume(
@@ -197,27 +204,20 @@ class Sweep:
             state = SweepState.replay(objective, journal.read(paths.journal))
             needed = [key for key, value in (("net", net), ("data", data)) if value is None]
             config, folders = load_spec(paths.spec, needs=needed), [*recorded_search_path(paths), Path.cwd()]
-            sweep = cls._assembled(config, partial(located, paths.spec), folders, net, data)
+            sweep = cls.__new__(cls)._assemble(config, partial(located, paths.spec), folders, net, data)
             return sweep._run(paths, state, show, tell, address, None if accept_changes else manifest)
 
-    @classmethod
-    def _assembled(
-        cls,
-        config: SweepConfig,
-        places: Located,
-        search_path: list[Path],
-        net: NeuralNet | None = None,
-        data: Any = None,
+    def _assemble(
+        self, config: SweepConfig, places: Located, search_path: list[Path], net: NeuralNet | None, data: Any
     ) -> Self:
-        sweep = cls.__new__(cls)
-        sweep.config, sweep._located, sweep._search_path = config, places, search_path
-        sweep._reference = config.net
+        self.config, self._located, self._search_path = config, places, search_path
+        self._reference = config.net
         with places():
-            sweep.net = net if net is not None else import_net(str(config.net), search_path)
-        sweep._data = config.data if data is None else data
-        sweep._scorers = {key: key for key in config.scoring}
-        sweep.space = SearchSpace(config.parameters)
-        return sweep
+            self.net = net if net is not None else import_net(str(config.net), search_path)
+        self._data = config.data if data is None or isinstance(data, Mapping) else data
+        self._scorers = {key: key for key in config.scoring}
+        self.space = SearchSpace(config.parameters)
+        return self
 
     def plan(self) -> SweepPlan:
         """Checks everything without creating or starting anything.
@@ -295,6 +295,6 @@ class Sweep:
         return SweepResult(paths, self.net, plan.job.objects)
 
     def _load_data(self) -> tuple[Any, Any] | TrialData:
-        if isinstance(self._data, (TrialData, tuple)):
-            return self._data
-        return (self._data, None) if self.config.data is None else load_data(self.config, self._search_path[0])
+        if self.config.data is not None and self._data is self.config.data:
+            return load_data(self.config, self._search_path[0])
+        return as_pair(self._data)

@@ -74,6 +74,36 @@ def make_net(**params: Any) -> NeuralNetClassifier:
     return net.set_params(**params)
 
 
+class HeadedNet(NeuralNetClassifier):
+    """Its answers come from a second module."""
+
+    def initialize_module(self) -> HeadedNet:
+        super().initialize_module()
+        self.head_ = nn.Linear(N_CLASSES, N_CLASSES)
+        return self
+
+    def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:
+        answer: torch.Tensor = self.head_(super().infer(x, **fit_params))
+        return answer
+
+
+class ScaledLoss(nn.Module):
+    """A criterion that learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(1) + 1)
+
+    def forward(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(logits * self.scale, y)
+
+
+def make_headed_net() -> NeuralNetClassifier:
+    """A classifier of two modules, with a criterion that learns."""
+    classes = list(range(N_CLASSES))
+    return HeadedNet(Tiny, criterion=ScaledLoss, max_epochs=2, verbose=0, classes=classes)
+
+
 def make_data(n_rows: int = 240) -> tuple[np.ndarray, np.ndarray]:
     """A learnable three-class problem."""
     rng = np.random.default_rng(0)

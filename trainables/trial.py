@@ -64,14 +64,16 @@ class TrialRun:
         dict
             ``last``: metrics of the latest epoch; ``rows``: metrics of each epoch since the last report (all since
             epoch 1 in the first report of a run that goes on from its checkpoint, which trains nothing); ``ended``:
-            None, ``"completed"`` or ``"diverged"``; ``checkpoint``: name of the checkpoint of the latest epoch if one
-            is due, or None; ``costs``: what the trial has cost so far; ``notes``: what a person should know.
+            None, ``"completed"`` or ``"diverged"``; ``resumed_at``: that checkpoint's epoch in that first report, else
+            None; ``checkpoint``: name of the checkpoint of the latest epoch if one is due, or None; ``costs``: what the
+            trial has cost so far; ``notes``: what a person should know.
 
         Raises
         ------
         LookupError
             An epoch does not report the sweep's metric; the message names what it reports.
         """
+        resumed_at = self.training.epoch if self._resumed else None
         idle = self._resumed or self.training.finished
         ended = self._ended_at(self.training.log[-1]) if idle else self._train()
         self._resumed = False
@@ -79,7 +81,7 @@ class TrialRun:
         written = self._save_if_due(ended)
         notes, self._passed_over = self._passed_over, []
         report = {"last": self.training.log[-1], "rows": rows, "ended": ended, "checkpoint": written}
-        return report | {"costs": self._measure(), "notes": notes}
+        return report | {"resumed_at": resumed_at, "costs": self._measure(), "notes": notes}
 
     def save(self, directory: Path) -> None:
         """Writes the training's state and the params it was reached with to ``directory``."""

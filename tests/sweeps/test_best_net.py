@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import nets
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from inline_sweeps import plan_of, run_inline
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
-from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
 from sweeps.best_net import load_best_net, write_best
 from sweeps.errors import SpecError, SweepStateError
@@ -82,6 +83,52 @@ def test_the_howto_of_a_net_that_is_no_function_clones_it(tmp_path, monkeypatch)
     plan = plan_of({"lr": [0.1], "max_epochs": 1})
     paths, _ = run_inline(plan, tmp_path / "results", "ready:net", [tmp_path, TESTS])
     assert len(howto_of(paths, tmp_path)) == len(X)
+
+
+@pytest.mark.parametrize("validation", [{"type": "holdout"}, {"type": "cv", "n_splits": 2}])
+def test_every_module_and_a_criterion_that_learns_come_back_trained(tmp_path, validation):
+    plan = plan_of({"lr": [0.3]}, net=nets.make_headed_net(), validation=validation)
+    paths, _ = run_inline(plan, tmp_path / "results", "nets:make_headed_net", [TESTS])
+    assert {path.name for path in paths.best.glob("*.safetensors")} == {
+        "model.safetensors", "model.head.safetensors", "model.criterion.safetensors",
+    }  # fmt: skip
+    one, other = (SweepResult.load(paths.root).best_net for _ in range(2))
+    assert np.array_equal(one.predict_proba(X), other.predict_proba(X))
+    assert torch.equal(one.head_.weight, load_file(paths.best / "model.head.safetensors")["weight"])
+    assert torch.equal(one.criterion_.scale, load_file(paths.best / "model.criterion.safetensors")["scale"])
+    assert np.array_equal(howto_of(paths, tmp_path), one.predict(X))
+
+
+def test_weights_of_a_module_that_are_not_there_are_not_left_random(tmp_path):
+    net = nets.make_headed_net()
+    paths, _ = run_inline(plan_of({"lr": [0.3], "max_epochs": 1}, net=net), tmp_path)
+    (paths.best / "model.head.safetensors").unlink()
+    with pytest.raises(SweepStateError, match=r"model\.head\.safetensors: missing, so the net's head_ would"):
+        _ = SweepResult.load(paths.root, net=net).best_net
+
+
+class Recorder(Callback):
+    """Notes the device and the epochs that each training is told it will have."""
+
+    seen: ClassVar[list[tuple[str, int]]] = []
+
+    def on_train_begin(self, net, **kwargs):
+        self.seen.append((net.device, net.max_epochs))
+
+
+def test_the_last_training_has_the_schedule_and_the_device_that_the_folds_had(tmp_path, monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    callbacks = [("misbehave", nets.Misbehave("nan", at=3)), Recorder()]
+    net = nets.make_net(callbacks=callbacks)
+    plan = plan_of({"lr": [0.01], "max_epochs": 4}, net=net, validation={"type": "cv", "n_splits": 2})
+    paths, state = run_inline(plan, tmp_path)
+    monkeypatch.setattr(Recorder, "seen", [])
+    on_gpu = replace(plan, job=replace(plan.job, net=nets.make_net(callbacks=callbacks, device="cuda")))
+    write_best(paths, SweepResult.load(paths.root).manifest, on_gpu, state.best)
+    assert state.best.best_epoch < 3
+    assert Recorder.seen == [("cpu", 4)]
+    assert all(torch.isfinite(value).all() for value in load_file(paths.best / "model.safetensors").values())
 
 
 def test_a_later_best_replaces_an_earlier_one_whole(made, tmp_path):

@@ -16,8 +16,9 @@ from skorch import NeuralNetBinaryClassifier, NeuralNetRegressor
 from skorch.callbacks import LRScheduler
 
 from search_spaces.domains import Integer
+from sweeps.cluster import this_machine
 from sweeps.errors import InfeasibleError, SpecError
-from sweeps.plan import check_machines, this_machine
+from sweeps.plan import check_machines
 from sweeps.resources import Node
 from trainables.data import TrialData
 

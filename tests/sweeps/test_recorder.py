@@ -54,6 +54,7 @@ class Driver:
         result = {
             "rows": [{"epoch": epoch, "valid_acc": epoch / 10} for epoch in epochs],
             "notes": [], "costs": {"fit_s": 1.0}, "checkpoint": None, "hostname": "n", "pid": 7, "gpu": None, **more,
+            "resumed_at": None,
         }  # fmt: skip
         self.recorder.on_trial_result(0, [], self.trial(number), result)
 

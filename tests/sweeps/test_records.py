@@ -125,7 +125,8 @@ def test_a_restart_keeps_the_first_start_the_failures_and_the_newest_checkpoint(
 def test_attempts_have_their_ends(state):
     state.apply({"type": "attempt", "attempt": 1, "time": 1.0})
     state.apply({"type": "attempt_end", "reason": "complete", "time": 2.0})
-    assert state.attempts == [{"type": "attempt", "attempt": 1, "time": 1.0, "ended": 2.0, "reason": "complete"}]
+    ending = {"ended": 2.0, "reason": "complete", "signal": None}
+    assert state.attempts == [{"type": "attempt", "attempt": 1, "time": 1.0, **ending}]
 
 
 def test_only_pending_and_running_are_no_ends():
@@ -181,3 +182,24 @@ def test_replay_gives_what_was_kept_live_and_the_best_of_all_rows(tmp_path, seed
 
 def best_row(record: TrialRecord) -> float:
     return max((row["valid_acc"] for row in record.rows.values() if math.isfinite(row["valid_acc"])), default=-1)
+
+
+def test_what_came_after_the_checkpoint_of_a_resumed_trial_is_taken_back():
+    state = SweepState(Objective("valid_acc", maximize=True))
+    state.apply({"type": "attempt", "attempt": 1, "time": 0.0})
+    state.apply({"type": "trial", "trial": 0, "params": {"lr": 0.1}, "time": 0.0})
+    state.apply({"type": "trial", "trial": 1, "params": {"lr": 0.2}, "time": 0.0})
+
+    def told(trial, *values, first=1, **more):
+        rows = [{"epoch": first + index, "valid_acc": value} for index, value in enumerate(values)]
+        about = {"costs": {}, "placement": {}, "checkpoint": None, "time": 1.0}
+        state.apply({"type": "report", "trial": trial, "rows": rows, **about, **more})
+
+    told(0, 0.5, 0.6, 0.9)
+    told(1, 0.7)
+    told(0, resumed_at=2)
+    assert (state.trials[0].best_epoch, state.trials[0].best_value, state.trials[0].epoch) == (2, 0.6, 2)
+    assert state.best is state.trials[1]
+    told(0, 0.8, first=3)
+    assert state.best is state.trials[0]
+    assert state.trials[0].rows[3]["valid_acc"] == 0.8
