@@ -13,7 +13,10 @@ import json
 import math
 import re
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterable, Mapping
+from types import TracebackType
 from typing import Any
 
 from search_spaces.problems import did_you_mean
@@ -21,6 +24,7 @@ from search_spaces.problems import did_you_mean
 _IMPORT_STRING = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _LABEL_LENGTH = 60
+_LIBRARIES = ("<frozen", *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
 
 
 def as_plain(value: Any) -> tuple[bool, Any]:
@@ -171,18 +175,39 @@ def import_object(label: str) -> Any:
     Raises
     ------
     ValueError
-        When the module cannot be imported or has no such name. What else the module raises while it is imported
-        passes through.
+        When the module cannot be imported, whatever it raises, or has no such name.
     """
     module_name, _, qualname = label.partition(":")
-    try:
+    with _ImportErrors(label):
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ValueError(f"{label!r} cannot be imported: {error}") from error
     try:
         return _attribute(module, qualname)
     except AttributeError as error:
         raise ValueError(f"{label!r} cannot be imported: {error}{did_you_mean(qualname, dir(module))}") from error
+
+
+class _ImportErrors:
+    """Turns what a module raises while it is imported, SystemExit included, into a ValueError with the line."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, (Exception, SystemExit)):
+            raise ValueError(f"{self._label!r} cannot be imported: {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    """Type, message and, where it came up outside of libraries, file and line."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # behind the one that imports
+    users = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    place = f" ({users[-1].filename}:{users[-1].lineno})" if users else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def same_value(one: Any, other: Any) -> bool:

@@ -71,11 +71,12 @@ class Attempt:
 
     def _run(self, search_path: Sequence[Path]) -> None:
         config, plan = self._plan.config, self._plan
-        with Journal(self._paths.journal) as journal, Signals() as signals:
+        with Journal(self._paths.journal) as journal, Signals(self._tell) as signals:
             recorder = Recorder(journal, self._state, self._show, config.failure.max_failures)
             recorder.tell = self._tell
             recorder.record("attempt", attempt=self._number, n_trials=plan.n_trials, rungs=list(plan.job.rungs))
             stop = StopRules(self._state, config.stop.time_budget_s, config.stop.metric_target)
+            stop.is_asked = lambda: signals.caught is not None
             searcher = self._searcher(recorder)
             self._tuner(recorder, searcher, stop, search_path).fit()
             reason = stop.reason or ("complete" if searcher.is_done else "interrupted")

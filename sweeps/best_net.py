@@ -180,9 +180,14 @@ def _with_objects(
         for name, value in known.items()
         if _is_lost(name, value, manifest)
     ]
+    for name, value in known.items():
+        try:
+            known[name] = import_object(value) if is_import_string(value) else value
+        except ValueError as error:
+            problems.append(Problem(str(error), f"parameters.{name}"))
     if problems:
         raise SpecError(*problems)
-    return {name: import_object(value) if is_import_string(value) else value for name, value in known.items()}
+    return known
 
 
 def _is_lost(name: str, value: Any, manifest: Mapping[str, Any]) -> bool:

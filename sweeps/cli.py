@@ -5,19 +5,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from sweeps import storage
 from sweeps.arguments import (
@@ -33,7 +30,6 @@ from sweeps.arguments import (
     SweepName,
     Which,
 )
-from sweeps.complaints import note, report, report_bug
 from sweeps.errors import (
     InfeasibleError,
     NoTrialSucceededError,
@@ -41,10 +37,12 @@ from sweeps.errors import (
     SweepNotFoundError,
     SweepStateError,
 )
-from sweeps.output import Answer, Format, write
+from sweeps.output import Format
 from sweeps.progress import Progress
+from sweeps.session import watched
 from sweeps.spec import load_spec
 from sweeps.starter import Template, starter_files, write_starter
+from sweeps.streams import answer, note, report, report_bug
 
 if TYPE_CHECKING:
     from sweeps.plan import SweepPlan
@@ -132,7 +130,7 @@ def validate(spec: Spec, overrides: Overrides = None, output: Output = Format.TA
     from sweeps.cluster import this_machine  # Ray
     from sweeps.preview import place_notes, plan_answer  # numpy
 
-    _answer(plan_answer(plan, [*plan.notes, *place_notes(plan.config, this_machine())]), output)
+    answer(plan_answer(plan, [*plan.notes, *place_notes(plan.config, this_machine())]), output)
 
 
 @app.command()
@@ -153,7 +151,7 @@ def preview(
         note("timing one whole epoch")
         seen = probe(plan.job, first_configs(plan, 3), whole=True)
     at_once = slots(plan.config.resources, [this_machine()])
-    _answer(preview_answer(make_preview(plan, n_configs, at_once, seen)), output)
+    answer(preview_answer(make_preview(plan, n_configs, at_once, seen)), output)
 
 
 @app.command()
@@ -172,13 +170,15 @@ def run(
     named = [f"{key}={json.dumps(value)}" for key, value in chosen.items() if value is not None]
     every = [*(overrides or []), *named]
     config = load_spec(spec, every, needs=("net", "data"))
-    storage.refuse_existing(storage.SweepPaths.of(config.storage, config.name))
+    paths = storage.SweepPaths.of(config.storage, config.name)
+    storage.refuse_existing(paths)
 
-    with _live(quiet) as progress:
+    def start(progress: Progress) -> None:
         from sweeps.sweep import Sweep  # torch, skorch, Ray
 
-        result = Sweep.from_yaml(spec, every).run(progress, tell=progress.tell, address=address)
-    return _finish(result, fail_on)
+        Sweep.from_yaml(spec, every).run(progress, tell=progress.tell, address=address)
+
+    return watched(start, paths, quiet, fail_on)
 
 
 @app.command()
@@ -193,13 +193,13 @@ def resume(
 ) -> int:
     """Go on with an interrupted sweep from its journal and checkpoints."""
     paths = storage.find(sweep, storage_dir)
-    with _live(quiet) as progress:
+
+    def start(progress: Progress) -> None:
         from sweeps.sweep import Sweep  # torch, skorch, Ray
 
-        result = Sweep.resume(
-            paths.root, accept_changes=is_accepted, show=progress, tell=progress.tell, address=address
-        )
-    return _finish(result, fail_on)
+        Sweep.resume(paths.root, accept_changes=is_accepted, show=progress, tell=progress.tell, address=address)
+
+    return watched(start, paths, quiet, fail_on)
 
 
 @app.command()
@@ -213,7 +213,7 @@ def ls(
     found = storage.all_below(folder)
     if not found:
         note(f"no sweeps below {folder}")
-    _answer(list_sweeps(found, datetime.now(UTC)), output)
+    answer(list_sweeps(found, datetime.now(UTC)), output)
 
 
 @app.command()
@@ -229,8 +229,8 @@ def show(
     from sweeps.listing import show_sweep, show_trial  # pyarrow
 
     result = _open(sweep, storage_dir)
-    answer = show_sweep(result, sort=sort, limit=limit) if trial is None else show_trial(result, trial, limit=limit)
-    _answer(answer, output)
+    shown = show_sweep(result, sort=sort, limit=limit) if trial is None else show_trial(result, trial, limit=limit)
+    answer(shown, output)
 
 
 @app.command()
@@ -238,7 +238,7 @@ def best(sweep: SweepName, storage_dir: Storage = storage.DEFAULT_STORAGE, outpu
     """Show the best trial: its score, epoch, params and costs."""
     from sweeps.listing import best_of  # pyarrow
 
-    _answer(best_of(_open(sweep, storage_dir)), output)
+    answer(best_of(_open(sweep, storage_dir)), output)
 
 
 @app.command()
@@ -260,13 +260,6 @@ def export(
     typer.echo(str(path))
 
 
-@contextmanager
-def _live(is_quiet: bool) -> Iterator[Progress]:
-    with redirect_stdout(sys.stderr), Progress(Console(stderr=True, quiet=is_quiet)) as progress:
-        progress.tell("importing torch, skorch and Ray")
-        yield progress
-
-
 def _plan(spec: Path, overrides: Sequence[str] | None) -> SweepPlan:
     load_spec(spec, overrides or (), needs=("net", "data"))
     note("importing torch, skorch and Ray")
@@ -277,31 +270,7 @@ def _plan(spec: Path, overrides: Sequence[str] | None) -> SweepPlan:
         return Sweep.from_yaml(spec, overrides or ()).plan()
 
 
-def _finish(result: SweepResult, fail_on: str) -> int:
-    from sweeps.listing import failure_lines, summary  # pyarrow
-
-    failures = failure_lines(result.state)
-    for line in failures:
-        note(line)
-    _answer(summary(result), Format.TABLE)
-    last = result.state.attempts[-1]
-    if last["reason"] == "interrupted":
-        note(f"interrupted; go on with: sweeps resume {result.paths.root}")
-        return 128 + (last["signal"] or signal.SIGINT)
-    if fail_on == "any" and failures:
-        report("some trials failed, and --fail-on is any")
-        return NoTrialSucceededError.exit_code
-    if fail_on != "none":
-        result.best_trial  # noqa: B018  # raises where there is none
-    return 0
-
-
 def _open(sweep: str, folder: str) -> SweepResult:
     from sweeps.results import SweepResult  # pyarrow
 
     return SweepResult.load(sweep, storage=folder)
-
-
-def _answer(answer: Answer, form: Format) -> None:
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED_WIDTH
-    typer.echo(write(answer, form, width), nl=False)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 import torch
@@ -22,6 +25,7 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the newer reporter prints even when told to be silent
     "RAY_TQDM_PATCH_PRINT": "0",  # else nets that hold the builtin print cannot be pickled afterwards
     "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a sweep stops by its own rules, and says so
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the log
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's own snapshots are never read
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -54,6 +58,7 @@ def ray_session(address: str | None, search_path: Sequence[Path], resources: Res
     """
     with _environment({**_ENVIRONMENT, "PYTHONPATH": _python_path(search_path)}), _quiet_ray():
         started = not ray.is_initialized()
+        on_terminate = signal.getsignal(signal.SIGTERM)
         if started:
             _start(address)
         try:
@@ -63,6 +68,7 @@ def ray_session(address: str | None, search_path: Sequence[Path], resources: Res
         finally:
             if started:
                 ray.shutdown()
+                _restore_handler(signal.SIGTERM, on_terminate)
 
 
 def machines() -> list[Node]:
@@ -93,6 +99,12 @@ def _start(address: str | None) -> None:
         raise InfeasibleError(f"no Ray cluster answers at {address}: {error}") from error
 
 
+def _restore_handler(number: int, handler: Any) -> None:
+    # Ray takes SIGTERM over when it starts, where Python takes signals at all, and keeps it when it has ended.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(number, handler)
+
+
 def _python_path(search_path: Sequence[Path]) -> str:
     folders = [str(folder) for folder in search_path] + os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return os.pathsep.join(dict.fromkeys(folder for folder in folders if folder))
@@ -100,16 +112,14 @@ def _python_path(search_path: Sequence[Path]) -> str:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
+    before = dict(os.environ)
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in os.environ.keys() - before.keys():  # Ray leaves some of its own
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager

@@ -10,12 +10,12 @@ import importlib.machinery
 import operator
 import pkgutil
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 
 from sweeps.errors import Problem, SpecError, did_you_mean
+from trainables.user_code import told
 
 
 def resolve_import(reference: str, search_path: Sequence[Path] = ()) -> object:
@@ -41,9 +41,32 @@ def resolve_import(reference: str, search_path: Sequence[Path] = ()) -> object:
     sys.path[:0] = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
     importlib.invalidate_caches()
     _refuse_namesake(module_name.partition(".")[0], folders, reference)
-    with _ImportErrors(reference, module_name):
-        module = importlib.import_module(module_name)
+    with UserErrors(f"importing {module_name}", reference):
+        module = _imported(module_name, reference)
     return _attribute(module, attribute, reference)
+
+
+class UserErrors:
+    """Turns what user code raises, SystemExit included, into a SpecError that names the cause and the line.
+
+    Parameters
+    ----------
+    doing
+        What is done with the user's code, as the start of the message.
+    where
+        Dotted key that asks for it.
+    """
+
+    def __init__(self, doing: str, where: str) -> None:
+        self._doing = doing
+        self._where = where
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, (Exception, SystemExit)) and not isinstance(error, SpecError):
+            raise SpecError(Problem(f"{self._doing} raised {told(error)}", self._where)) from error
 
 
 def _refuse_namesake(top: str, folders: Sequence[str], reference: str) -> None:
@@ -56,34 +79,13 @@ def _refuse_namesake(top: str, folders: Sequence[str], reference: str) -> None:
     raise SpecError(Problem(text, reference))
 
 
-class _ImportErrors:
-    """Turns whatever importing the user's module raises into a SpecError that names the cause and the line."""
-
-    def __init__(self, reference: str, module_name: str) -> None:
-        self._reference = reference
-        self._module_name = module_name
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if isinstance(error, ModuleNotFoundError) and self._names_the_module(error.name):
-            raise SpecError(Problem(_missing_module(str(error.name)), self._reference)) from None
-        if isinstance(error, (Exception, SystemExit)):
-            raise SpecError(self._raised(error)) from error
-
-    def _names_the_module(self, missing: str | None) -> bool:
-        return missing is not None and f"{self._module_name}.".startswith(f"{missing}.")
-
-    def _raised(self, error: Exception | SystemExit) -> Problem:
-        text = f"importing {self._module_name} raised {type(error).__name__}: {error}"
-        if isinstance(error, SyntaxError):
-            return Problem(text, self._reference, error.filename, error.lineno)
-        frames = traceback.extract_tb(error.__traceback__)
-        users = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
-        if not users:
-            return Problem(text, self._reference)
-        return Problem(text, self._reference, users[-1].filename, users[-1].lineno)
+def _imported(name: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, but imports one that is not
+        raise SpecError(Problem(_missing_module(error.name), reference)) from None
 
 
 def _missing_module(missing: str) -> str:

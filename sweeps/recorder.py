@@ -155,6 +155,7 @@ class StopRules(tune.Stopper):
 
     def __init__(self, state: SweepState, time_budget_s: float | None, metric_target: float | None) -> None:
         self.reason: str | None = None
+        self.is_asked: Callable[[], bool] = lambda: False
         self._state = state
         self._deadline = None if time_budget_s is None else time.monotonic() + time_budget_s
         self._target = metric_target
@@ -166,7 +167,9 @@ class StopRules(tune.Stopper):
     def stop_all(self) -> bool:
         """Whether the sweep ends now; remembers why."""
         best = self._state.best
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if self.is_asked():
+            self.reason = "interrupted"
+        elif self._deadline is not None and time.monotonic() >= self._deadline:
             self.reason = "time budget"
         elif self._target is not None and best is not None and best.best_value is not None:
             is_short = self._state.objective.is_better(self._target, best.best_value)

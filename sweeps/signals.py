@@ -1,38 +1,43 @@
-"""Signals that ask a sweep to stop: each becomes the interrupt that Tune stops on. They save nothing themselves."""
+"""Signals that ask a sweep to stop: the first is noted, a second one interrupts at once. They save nothing."""
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-# What systems send to end a session, or, batch systems, to warn that they will.
-_STOPPING = ("SIGTERM", "SIGHUP", "SIGUSR1")
+# Ctrl-C, and what systems send to end a session or, batch systems, to warn that they will.
+_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 
 class Signals:
-    """While in use, SIGTERM, SIGHUP and SIGUSR1 stop the sweep as Ctrl-C does.
+    """While in use, notes the first signal that asks to stop, for a stop rule to act on.
 
-    Outside the main thread, where Python takes no signals, nothing is changed.
+    Outside the main thread, where Python takes no signals, nothing is changed. Handlers are as before at the end, also
+    those that Ray and Tune put in their place meanwhile.
+
+    Parameters
+    ----------
+    tell : callable
+        Told a line when the first signal comes.
 
     Attributes
     ----------
     caught : int or None
-        Number of the signal that came; None for none, or for SIGINT alone.
+        Number of the first signal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None]) -> None:
         self.caught: int | None = None
+        self._tell = tell
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             numbers = [getattr(signal, name) for name in _STOPPING if hasattr(signal, name)]
-            self._before = {number: signal.signal(number, self._pass_on) for number in numbers}
-            # Tune takes SIGINT over while it runs, and never gives it back.
-            self._before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
+            self._before = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def __exit__(
@@ -41,6 +46,8 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.caught is not None:
+            raise KeyboardInterrupt
         self.caught = number
-        os.kill(os.getpid(), signal.SIGINT)
+        self._tell("stopping: running trials are saved at the end of their epoch; once more to quit without that")

@@ -10,7 +10,7 @@ from skorch import NeuralNet
 
 from sweeps.config import SweepConfig
 from sweeps.errors import Problem, SpecError
-from sweeps.imports import resolve_import
+from sweeps.imports import UserErrors, resolve_import
 from trainables.data import DataError
 from trainables.loaders import load
 
@@ -21,9 +21,12 @@ def make_net(found: object, reference: str) -> NeuralNet:
     Raises
     ------
     SpecError
-        It is neither.
+        It is neither, or the function raises.
     """
-    made = found() if callable(found) and not isinstance(found, NeuralNet) else found
+    made = found
+    if callable(found) and not isinstance(found, NeuralNet):
+        with UserErrors(f"{reference}()", "net"):
+            made = found()
     if not isinstance(made, NeuralNet):
         given = f"{reference} gives a {type(made).__qualname__}"
         raise SpecError(Problem(f"{given}; give a skorch net, or a function without arguments that returns one", "net"))
@@ -39,9 +42,10 @@ def import_net(reference: str, search_path: Sequence[Path]) -> NeuralNet:
         It cannot be imported, or is no net.
     """
     try:
-        return make_net(resolve_import(reference, search_path), reference)
+        found = resolve_import(reference, search_path)
     except SpecError as error:
         raise SpecError(*(Problem(f"{reference}: {problem.message}", "net") for problem in error.problems)) from error
+    return make_net(found, reference)
 
 
 def load_data(config: SweepConfig, folder: Path) -> tuple[Any, Any]:

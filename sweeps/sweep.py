@@ -292,6 +292,8 @@ class Sweep:
 
     def _attempt(self, plan: SweepPlan, paths: SweepPaths, state: SweepState, show: Show, tell: Tell) -> SweepResult:
         Attempt(plan, paths, state, show, tell).run(self._search_path)
+        if state.attempts[-1]["reason"] == "interrupted":
+            raise KeyboardInterrupt(f"{paths.root} can go on: Sweep.resume({str(paths.root)!r})")
         return SweepResult(paths, self.net, plan.job.objects)
 
     def _load_data(self) -> tuple[Any, Any] | TrialData:

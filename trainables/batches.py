@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from skorch import NeuralNet
 from skorch.dataset import Dataset
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 # What a DataLoader is told that changes neither the rows of a batch nor their order when the rows are in memory.
 _WITHOUT_EFFECT = {"num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "pin_memory_device"}
@@ -91,6 +91,34 @@ def make_batches(net: NeuralNet, dataset: Any, *, training: bool) -> Iterable[An
         iterator: Iterable[Any] = net.get_iterator(dataset, training=training)
         return iterator
     return TensorBatches(dataset, **{key: value for key, value in options.items() if key not in _WITHOUT_EFFECT})
+
+
+def first_batch(net: NeuralNet, dataset: Any, n_rows: int) -> Any:
+    """The first rows of a dataset as the net validates them, put together by its own ``collate_fn`` or iterator.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        Initialized.
+    dataset : torch.utils.data.Dataset
+        What to draw from.
+    n_rows : int
+        Rows wanted. Fewer where the dataset is shorter, or the net validates in smaller batches of its own making.
+
+    Returns
+    -------
+    object
+        A batch, usually ``(X, y)``, which a module may change in place.
+    """
+    batches = make_batches(net, dataset, training=False)
+    if isinstance(batches, TensorBatches):
+        return _take(dataset.X, slice(n_rows)), _rows_of(dataset.y, slice(n_rows))
+    if isinstance(batches, DataLoader) and batches.batch_sampler is not None:
+        # Without iterating it: neither workers are started nor the numbers of its generator or sampler drawn.
+        rows = range(min(n_rows, batches.batch_size or max(1, net.batch_size), len(dataset)))
+        return batches.collate_fn([dataset[row] for row in rows])
+    first = Subset(dataset, range(min(n_rows, len(dataset))))
+    return next(iter(net.get_iterator(first, training=False)))
 
 
 def _holds_tensors(dataset: Any) -> bool:

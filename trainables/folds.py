@@ -96,9 +96,9 @@ class FoldsTraining:
             self.best = BestEpoch(self.epoch, value)
         return metrics
 
-    def rows(self, n: int) -> Any:
-        """The first ``n`` validation rows of the first fold as the net's module takes them."""
-        return self._folds[0].rows(n)
+    def first_batch(self, n_rows: int) -> Any:
+        """Up to ``n_rows`` validation rows of the first fold as a batch for ``evaluation_step``."""
+        return self._folds[0].first_batch(n_rows)
 
     def state(self) -> dict[str, Any]:
         """The folds' states, as plain values."""

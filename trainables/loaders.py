@@ -5,11 +5,13 @@ It neither casts nor checks values (`TrialData.make` does), and it never unpickl
 
 from __future__ import annotations
 
+import importlib
 import inspect
-import pkgutil
+import operator
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +24,7 @@ from torch.utils.data import Dataset
 
 from trainables.data import DataError
 from trainables.suggestions import did_you_mean
+from trainables.user_code import UserDataErrors
 
 
 def load(description: Mapping[str, Any], base_dir: str | Path = ".") -> tuple[Any, Any]:
@@ -132,18 +135,26 @@ def _from_python(given: Mapping[str, Any], base_dir: Path) -> tuple[Any, Any]:
     module_name, colon, attribute = reference.partition(":")
     if not colon or not module_name or not attribute:
         raise DataError([f"object: {reference!r} is no module:attribute, such as examples.digits.data:load"])
+    with UserDataErrors(f"object: importing {module_name}"):
+        module = _imported(module_name)
     try:
-        module = pkgutil.resolve_name(module_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise DataError([f"object: cannot import {module_name!r} ({error}); start where it can be imported"]) from error
-    try:
-        loaded = pkgutil.resolve_name(reference)
+        loaded = operator.attrgetter(attribute)(module)
     except AttributeError as error:
         public = [name for name in dir(module) if not name.startswith("_")]
         raise DataError([_unknown("object", attribute, public) + f"; these are the names in {module_name}"]) from error
     if callable(loaded) and not isinstance(loaded, Dataset):
-        loaded = loaded()
+        with UserDataErrors(f"object: {reference}()"):
+            loaded = loaded()
     return (loaded, None) if isinstance(loaded, Dataset) else _as_pair(loaded, reference)
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, but imports one that is not
+        raise DataError([f"object: cannot import {name!r} ({error}); start where it can be imported"]) from error
 
 
 _Loader = Callable[[Mapping[str, Any], Path], tuple[Any, Any]]

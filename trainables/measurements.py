@@ -96,8 +96,8 @@ def inference_speed(
     ----------
     forward : callable
         What is measured, called with rows; its result is thrown away. It should be in inference mode already.
-    one_row, many_rows : ndarray, tensor, dict of them, or Dataset
-        Rows to call it with.
+    one_row, many_rows : ndarray, tensor, dict of them, Dataset, or batch ``(X, y)``
+        Rows to call it with; those of a batch are counted in X alone, as skorch does.
     budget_s : float, default 0.01
         Seconds for the calls with one row; at least 5 and at most 50 are made. One call to warm up and one or two
         calls with many rows come on top.
@@ -119,7 +119,7 @@ def inference_speed(
     return {
         "predict_ms_p50": float(p50),
         "predict_ms_p95": float(p95),
-        "predict_rows_per_s": get_len(many_rows) / many_s,
+        "predict_rows_per_s": get_len(many_rows[0] if isinstance(many_rows, (tuple, list)) else many_rows) / many_s,
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.dataset import Dataset
-from torch.utils.data import Subset, default_collate
+from torch.utils.data import Subset
 
 from trainables.data import TrialData
 
@@ -32,7 +32,8 @@ class TensorData:
         Parameters
         ----------
         net : skorch.NeuralNet
-            Its ``device`` says where tensors lie; a ``dataset`` class of its own gets arrays instead.
+            Its ``device`` says where tensors lie; one that makes its datasets in its own way (``dataset``,
+        ``dataset__...``, ``get_dataset``) gets arrays instead.
         split : int or None
             Index into ``data.splits``; None for all rows to train on and none to validate.
 
@@ -42,7 +43,7 @@ class TensorData:
         """
         if split is None:
             return self._rows(net, None), None
-        if net.dataset is not Dataset:
+        if not _takes_tensors(net):
             parts = self.source.splits[split]
             return self._rows(net, parts.train), self._rows(net, parts.valid)
         key = (split, str(net.device))
@@ -54,37 +55,19 @@ class TensorData:
     def _rows(self, net: NeuralNet, index: np.ndarray[Any, Any] | None) -> Any:
         X, y = self.source.X, self.source.y
         if isinstance(X, torch.utils.data.Dataset):
-            return X if index is None else Subset(X, index.tolist())
+            return net.get_dataset(X if index is None else Subset(X, index.tolist()))
         X = {key: _select(part, index) for key, part in X.items()} if isinstance(X, dict) else _select(X, index)
         y = None if y is None else _select(y, index)
-        if net.dataset is not Dataset or y is None:
+        if y is None or not _takes_tensors(net):
             return net.get_dataset(X, y)
         device = net.device
         tensors = {k: _tensor(part, device) for k, part in X.items()} if isinstance(X, dict) else _tensor(X, device)
         return Dataset(tensors, _tensor(y, device))
 
 
-def first_rows(dataset: Any, n: int) -> Any:
-    """The inputs of the first ``n`` rows of a dataset, collated as a batch.
-
-    Parameters
-    ----------
-    dataset : torch.utils.data.Dataset
-        Yields ``(X, y)`` per row.
-    n : int
-        Rows wanted; fewer where the dataset is shorter.
-
-    Returns
-    -------
-    tensor or dict of tensors
-        A copy, which a module may change in place.
-    """
-    X = getattr(dataset, "X", None)
-    if isinstance(X, torch.Tensor):
-        return X[:n].clone()
-    if isinstance(X, dict) and all(isinstance(part, torch.Tensor) for part in X.values()):
-        return {key: part[:n].clone() for key, part in X.items()}
-    return default_collate([dataset[row][0] for row in range(min(n, len(dataset)))])
+def _takes_tensors(net: NeuralNet) -> bool:
+    is_usual = net.dataset is Dataset and type(net).get_dataset is NeuralNet.get_dataset
+    return is_usual and not net.get_params_for("dataset")
 
 
 def _select(array: np.ndarray[Any, Any], index: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:

@@ -15,7 +15,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.dataset import Dataset
 
-from trainables.batches import make_batches
+from trainables.batches import first_batch, make_batches
 from trainables.callback_state import CallbackState
 from trainables.data import TrialData
 from trainables.net_state import learning_modules, load_net_state, net_state
@@ -23,7 +23,7 @@ from trainables.objective import Objective
 from trainables.plain import from_plain, to_plain
 from trainables.randomness import OwnRandomness
 from trainables.scoring import Metrics, add_scorers, epoch_metrics
-from trainables.tensors import TensorData, first_rows
+from trainables.tensors import TensorData
 
 
 @dataclass
@@ -132,9 +132,9 @@ class NetTraining:
                 self.net.notify("on_train_end", **_as_given(self._train))
         return metrics
 
-    def rows(self, n: int) -> Any:
-        """The first ``n`` validation rows (training rows where there are none) as the net's module takes them."""
-        return first_rows(self._train if self._valid is None else self._valid, n)
+    def first_batch(self, n_rows: int) -> Any:
+        """Up to ``n_rows`` validation rows (training rows where there are none) as a batch for ``evaluation_step``."""
+        return first_batch(self.net, self._train if self._valid is None else self._valid, n_rows)
 
     def state(self) -> dict[str, Any]:
         """Everything that a fresh `NetTraining` of the same net, data, params and seed needs to go on, as plain values.

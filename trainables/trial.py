@@ -15,14 +15,18 @@ from trainables import checkpoint
 from trainables.folds import FoldsTraining
 from trainables.job import TrialJob
 from trainables.measurements import PeakMemory, count_parameters, inference_speed, stability
+from trainables.randomness import OwnRandomness
 from trainables.scoring import Metrics, has_diverged
 from trainables.suggestions import did_you_mean
 from trainables.tensors import TensorData
 from trainables.training import BestEpoch, NetTraining
 
+Training = NetTraining | FoldsTraining
+"""What a trial trains: one net, or one per fold."""
+
 # A checkpoint and the one before it: should a crash leave the newest unreadable, the trial still goes on.
 _KEPT = 2
-# Rows whose prediction at once gives predict_rows_per_s.
+# Rows whose prediction at once gives predict_rows_per_s; fewer where the net makes smaller batches itself.
 _ROWS_AT_ONCE = 1000
 
 
@@ -163,11 +167,7 @@ class TrialRun:
         return json.dumps(self._params, sort_keys=True, default=str)
 
     def _measure(self) -> Metrics:
-        net = self.training.net
-        if not self._costs:
-            one, many = self.training.rows(1), self.training.rows(_ROWS_AT_ONCE)
-            self._costs = {"n_parameters": count_parameters(net.module_)}
-            self._costs |= inference_speed(lambda rows: net.evaluation_step((rows, None)), one, many)
+        self._costs = self._costs or inference_costs(self.training)
         losses = [row["valid_loss"] for row in self.training.log if "valid_loss" in row]
         return self._costs | {
             "peak_memory_bytes": self._memory.read(),
@@ -176,7 +176,21 @@ class TrialRun:
         }
 
 
-def make_training(job: TrialJob, data: TensorData, config: Mapping[str, Any]) -> NetTraining | FoldsTraining:
+def inference_costs(training: Training) -> Metrics:
+    """Parameters of a training's net and how fast it answers; changes neither training nor random numbers.
+
+    Returns
+    -------
+    dict of str to float
+        ``n_parameters`` and what `inference_speed` returns.
+    """
+    net = training.net
+    with OwnRandomness(0, net.device).in_use():  # a dataset may augment, a module sample
+        one, many = training.first_batch(1), training.first_batch(_ROWS_AT_ONCE)
+        return {"n_parameters": count_parameters(net.module_)} | inference_speed(net.evaluation_step, one, many)
+
+
+def make_training(job: TrialJob, data: TensorData, config: Mapping[str, Any]) -> Training:
     """The training that a config describes: one net, or one net per fold where the data has several splits."""
     params = resolve_params(config["params"], job.objects)
     seed = trial_seed(job.seed, int(config["trial"]))

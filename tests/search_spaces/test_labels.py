@@ -119,6 +119,37 @@ def test_a_name_is_imported():
     assert import_object("torch:nn.Module.to") is nn.Module.to
 
 
+@pytest.mark.parametrize(
+    ("source", "line", "message"),
+    [
+        ("a = 1\nb = {}['x']\n", 2, "KeyError: 'x'"),
+        ("\nimport not_installed_anywhere\n", 2, "ModuleNotFoundError: No module named 'not_installed_anywhere'"),
+        ("import json\n\njson.loads('{')\n", 3, "JSONDecodeError: Expecting property name"),
+        ("import sys\nsys.exit('no GPU')\n", 2, "SystemExit: no GPU"),
+        ("\n\ndef f(:\n", 3, "SyntaxError: invalid syntax"),
+    ],
+)
+def test_whatever_a_module_raises_is_a_problem_of_its_parameter_with_the_line(
+    tmp_path, monkeypatch, source, line, message
+):
+    path = tmp_path / "broken_label.py"
+    path.write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SpaceError) as raised:
+        SearchSpace({"optimizer": ["broken_label:SGD", "torch.optim:Adam"]}).objects()
+    ((name, problem),) = raised.value.problems
+    assert name == "optimizer"
+    assert problem.startswith(f"'broken_label:SGD' cannot be imported: {message}")
+    assert problem.endswith(f"({path}:{line})")
+
+
+def test_interrupting_an_import_is_no_problem_of_a_parameter(tmp_path, monkeypatch):
+    (tmp_path / "slow_label.py").write_text("raise KeyboardInterrupt\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        import_object("slow_label:SGD")
+
+
 def test_objects_gives_what_is_behind_every_label():
     relu = nn.ReLU()
     space = SearchSpace(

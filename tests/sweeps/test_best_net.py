@@ -179,6 +179,16 @@ def test_an_object_that_cannot_be_imported_is_asked_for_and_never_replaced_by_it
     assert "criterion__weight=...,  # tensor([1., 2., 1.]): put the object" in (paths.best / "HOWTO.md").read_text()
 
 
+def test_a_class_that_is_gone_is_a_problem_of_its_parameter(tmp_path, monkeypatch):
+    (tmp_path / "gone_later.py").write_text("from torch.optim import SGD as Mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plan = plan_of({"optimizer": ["gone_later:Mine"], "max_epochs": 1})
+    paths, _ = run_inline(plan, tmp_path / "results", "nets:make_net", [TESTS])
+    monkeypatch.delattr(sys.modules["gone_later"], "Mine")
+    with pytest.raises(SpecError, match=r"parameters.optimizer: 'gone_later:Mine' cannot be imported"):
+        _ = SweepResult.load(paths.root).best_net
+
+
 def test_a_net_on_a_gpu_is_loaded_where_there_is_none(made):
     paths, state, _ = made
     if torch.cuda.is_available():

@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from sweeps.cli import main
-from sweeps.results import SweepResult
 
 HEAVY = ("torch", "ray", "sklearn", "pandas", "skorch", "scipy", "hyperopt")
 SPEC = """\
@@ -249,8 +248,9 @@ FAILED_ONLY = [
 def test_the_exit_code_says_how_a_run_ended(record, fail_on, code, spec, record_sweep, monkeypatch, capsys):
     from sweeps.sweep import Sweep
 
-    monkeypatch.setattr(Sweep, "run", lambda *args, **options: SweepResult(record_sweep(**record)))
-    assert main(["run", str(spec), "-q", "--fail-on", fail_on]) == code
+    monkeypatch.setattr(Sweep, "run", lambda *args, **options: record_sweep(**record))
+    placed = ["--storage", str(spec.parent / "results"), "--name", "demo"]
+    assert main(["run", str(spec), "-q", "--fail-on", fail_on, *placed]) == code
     captured = capsys.readouterr()
     assert captured.out.startswith("best ")
     assert ("error: " in captured.err) == (code in (1, 2, 3))

@@ -46,8 +46,8 @@ def test_data_are_a_pair_or_something_that_says_what_is_missing():
 
 
 def test_callable_scorers_and_objects_among_the_parameters_reach_the_plan():
-    score = {"half": lambda net, X, y: 0.5}
+    scorers = {"half": lambda net, X, y: 0.5}
     sweep = Sweep(
-        nets.make_net(), nets.make_data(), {"lr": [0.1]}, metric="valid_half", searcher="grid", scoring=scorer
+        nets.make_net(), nets.make_data(), {"lr": [0.1]}, metric="valid_half", searcher="grid", scoring=scorers
     )
     assert "valid_half" in sweep.plan().probe.metrics

@@ -53,8 +53,8 @@ class Driver:
     def report(self, number: int, *epochs: int, **more: Any) -> None:
         result = {
             "rows": [{"epoch": epoch, "valid_acc": epoch / 10} for epoch in epochs],
-            "notes": [], "costs": {"fit_s": 1.0}, "checkpoint": None, "hostname": "n", "pid": 7, "gpu": None, **more,
-            "resumed_at": None,
+            "notes": [], "costs": {"fit_s": 1.0}, "checkpoint": None, "hostname": "n", "pid": 7, "gpu": None,
+            "resumed_at": None, **more,
         }  # fmt: skip
         self.recorder.on_trial_result(0, [], self.trial(number), result)
 

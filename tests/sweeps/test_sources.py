@@ -39,6 +39,32 @@ def test_a_problem_with_the_net_names_the_reference_and_the_key():
     assert "make_net" in problem.message[15:]
 
 
+def raising(error):
+    raise error
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), SystemExit("no GPU")])
+def test_a_net_function_that_raises_is_a_problem_with_its_line(error):
+    with pytest.raises(SpecError) as caught:
+        make_net(lambda: raising(error), "nets:broken")
+    [problem] = caught.value.problems
+    line = raising.__code__.co_firstlineno + 1
+    assert (problem.where, problem.message) == (
+        "net", f"nets:broken() raised {type(error).__name__}: {error} ({__file__}:{line})",
+    )  # fmt: skip
+
+
+def test_data_that_raise_are_a_problem_of_the_spec():
+    data = {"type": "python", "object": f"{__name__}:broken_data"}
+    with pytest.raises(SpecError, match=rf"raised KeyError: 'rows' \({__file__}:") as caught:
+        load_data(build_config({**SPEC, "data": data}), Path())
+    assert [problem.where for problem in caught.value.problems] == ["data"]
+
+
+def broken_data():
+    return {}["rows"]
+
+
 def test_data_are_loaded_with_their_options_and_a_missing_file_is_a_problem_of_the_spec(tmp_path):
     data = {"type": "sklearn", "name": "make_classification", "options": {"n_samples": 30}}
     X, y = load_data(build_config({**SPEC, "data": data}), tmp_path)

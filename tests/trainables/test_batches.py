@@ -8,9 +8,9 @@ import torch
 from skorch import NeuralNet
 from skorch.dataset import Dataset
 from torch import nn
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 
-from trainables.batches import TensorBatches, make_batches
+from trainables.batches import TensorBatches, first_batch, make_batches
 
 ARRAY = np.arange(44, dtype="float32").reshape(22, 2)
 X = torch.from_numpy(ARRAY)
@@ -165,3 +165,58 @@ def test_only_plain_datasets_of_tensors_are_cut(dataset):
 def test_a_batch_size_that_is_none_is_refused_by_torch(batch_size):
     with pytest.raises((ValueError, TypeError), match=r"batch_size|integer"):
         list(make_batches(make_net(batch_size=batch_size), Dataset(X, Y), training=True))
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 100])
+@pytest.mark.parametrize("kind", ["tensors", "arrays", "torch"])
+def test_the_first_batch_has_the_first_rows(kind, n_rows):
+    dataset = {"tensors": Dataset(X, Y), "arrays": Dataset(ARRAY, Y.numpy()), "torch": TensorDataset(X, Y)}[kind]
+    found, targets = first_batch(NeuralNet(nn.Linear, nn.MSELoss), dataset, n_rows)
+    assert torch.equal(found, X[:n_rows])
+    assert torch.equal(targets, Y[:n_rows])
+
+
+@pytest.mark.parametrize("features", [X, {"x": X}], ids=["tensor", "dict"])
+def test_the_first_batch_is_a_copy(features):
+    found, _ = first_batch(NeuralNet(nn.Linear, nn.MSELoss), Dataset(features, Y), 5)
+    (found["x"] if isinstance(found, dict) else found).zero_()
+    assert X[:5].sum() == ARRAY[:5].sum()
+
+
+def padded(rows):
+    return nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True), torch.stack([row[1] for row in rows])
+
+
+class OwnBatches:
+    """No DataLoader: the net's own way to put rows together."""
+
+    def __init__(self, dataset, batch_size):
+        self.dataset, self.batch_size = dataset, batch_size
+
+    def __iter__(self):
+        yield padded([self.dataset[row] for row in range(min(self.batch_size, len(self.dataset)))])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"iterator_valid__collate_fn": padded},
+        {"iterator_valid__collate_fn": padded, "iterator_valid__sampler": SequentialSampler(Y)},
+        {"iterator_valid": OwnBatches},
+    ],
+    ids=["collate_fn", "sampler", "iterator"],
+)
+def test_rows_of_different_lengths_are_put_together_as_the_net_does(options):
+    rows = [(X[: n + 1, 0], Y[n]) for n in range(10)]
+    net = NeuralNet(nn.Linear, nn.MSELoss, batch_size=4, **options)
+    assert first_batch(net, rows, 1)[0].shape == (1, 1)
+    assert first_batch(net, rows, 3)[0].shape == (3, 3)
+    assert first_batch(net, rows, 100)[0].shape == (4, 4)
+
+
+def test_the_first_batch_draws_nothing_from_the_nets_own_generator():
+    generator = torch.Generator()
+    net = NeuralNet(nn.Linear, nn.MSELoss, iterator_valid__generator=generator)
+    before = generator.get_state()
+    first_batch(net, TensorDataset(X, Y), 3)
+    assert torch.equal(generator.get_state(), before)

@@ -140,7 +140,7 @@ def test_a_state_does_not_change_when_the_training_goes_on(data):
     assert other.epoch == 1
 
 
-def test_rows_to_measure_with_are_the_first_folds(data):
+def test_the_batch_to_measure_with_is_the_first_folds(data):
     training = make(data)
     expected = torch.from_numpy(data.source.X[data.source.splits[0].valid[:4]])
-    assert torch.equal(training.rows(4), expected)
+    assert torch.equal(training.first_batch(4)[0], expected)

@@ -1,4 +1,5 @@
 import pickle
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -253,3 +254,32 @@ def test_python_datasets_need_no_y(name):
 def test_python_references_that_lead_nowhere_are_refused(reference, message):
     (problem,) = problems({"type": "python", "object": reference})
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "message"),
+    [
+        ("def load():\n    return {}['x']\n", 2, "user_data:load() raised KeyError: 'x'"),
+        ("def load():\n    return open('/nowhere/rows')\n", 2, "user_data:load() raised FileNotFoundError"),
+        ("import numpy\ndef load():\n    numpy.load('/nowhere/rows')\n", 3, "raised FileNotFoundError"),
+        ("def load():\n    raise SystemExit('no data')\n", 2, "user_data:load() raised SystemExit: no data"),
+        ("\ndef load(:\n", 2, "importing user_data raised SyntaxError"),
+        ("\n\n1 / 0\n", 3, "importing user_data raised ZeroDivisionError"),
+        ("import not_installed_anywhere\n", 1, "importing user_data raised ModuleNotFoundError"),
+    ],
+)
+def test_what_python_data_raise_is_told_with_the_line(tmp_path, monkeypatch, source, line, message):
+    path = tmp_path / "user_data.py"
+    path.write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "user_data", raising=False)
+    (problem,) = problems({"type": "python", "object": "user_data:load"})
+    assert message in problem
+    assert problem.endswith(f"({path}:{line})")
+
+
+def test_interrupting_a_data_function_is_no_problem_of_the_data(tmp_path, monkeypatch):
+    (tmp_path / "slow_data.py").write_text("def load():\n    raise KeyboardInterrupt\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        load({"type": "python", "object": "slow_data:load"})

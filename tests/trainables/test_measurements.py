@@ -118,6 +118,13 @@ def test_speed_counts_the_rows_of_dicts():
     assert speed["predict_rows_per_s"] > 1000
 
 
+def test_speed_counts_the_rows_of_a_batch_by_its_inputs():
+    seen = []
+    batch = (np.zeros((1000, 2)), np.zeros(1))
+    assert inference_speed(seen.append, batch, batch)["predict_rows_per_s"] > 1000
+    assert seen[0] is batch
+
+
 def test_speed_waits_for_cuda_before_and_after_each_call(cuda):
     inference_speed(lambda rows: cuda.append("forward"), np.zeros((1, 2)), np.zeros((8, 2)))
     order = [call if call == "forward" else call[0] for call in cuda if call != ("is_initialized",)]

@@ -8,11 +8,11 @@ import torch
 from skorch import NeuralNet, NeuralNetClassifier
 from skorch.dataset import Dataset
 from torch import nn
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from trainables.data import TrialData
 from trainables.splits import Split
-from trainables.tensors import TensorData, first_rows
+from trainables.tensors import TensorData
 
 X = np.arange(24, dtype="float32").reshape(12, 2)
 Y = np.arange(12) % 2
@@ -89,25 +89,27 @@ def test_a_torch_dataset_is_only_indexed():
     assert data.datasets(make_net(), None)[0] is rows
 
 
-@pytest.mark.parametrize("n", [1, 3, 100])
-@pytest.mark.parametrize("kind", ["tensor", "array", "dataset"])
-def test_first_rows_are_a_batch_of_inputs(kind, n):
-    dataset = {
-        "tensor": Dataset(torch.from_numpy(X), torch.from_numpy(Y)),
-        "array": Dataset(X, Y),
-        "dataset": TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)),
-    }[kind]
-    assert torch.equal(first_rows(dataset, n), torch.from_numpy(X[:n]))
+class Keeps(Dataset):
+    def __init__(self, X, y=None, length=None, scale=1):
+        super().__init__(X, y, length)
+        self.scale = scale
 
 
-def test_first_rows_of_a_dict_keep_its_keys():
-    rows = first_rows(Dataset({"a": torch.arange(5), "b": torch.ones(5, 2)}, torch.zeros(5)), 2)
-    assert rows["a"].tolist() == [0, 1]
-    assert rows["b"].shape == (2, 2)
+@pytest.mark.parametrize("kind", [Dataset, Keeps])
+def test_parameters_of_the_dataset_count(kind):
+    options = {"dataset__length": 2} | ({"dataset__scale": 5} if kind is Keeps else {})
+    train, _ = make_data().datasets(make_net(dataset=kind, **options), 0)
+    assert len(train) == 2
+    assert getattr(train, "scale", 5) == 5
 
 
-@pytest.mark.parametrize("features", [torch.ones(3, 2), {"x": torch.ones(3, 2)}], ids=["tensor", "dict"])
-def test_first_rows_are_a_copy(features):
-    rows = first_rows(Dataset(features, torch.zeros(3)), 2)
-    (rows["x"] if isinstance(rows, dict) else rows).zero_()
-    assert (features["x"] if isinstance(features, dict) else features).sum() == 6
+class Doubles(NeuralNetClassifier):
+    def get_dataset(self, X, y=None):
+        dataset = super().get_dataset(X, y)
+        return ConcatDataset([dataset, dataset])
+
+
+@pytest.mark.parametrize("features", [X, TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))])
+def test_a_net_that_makes_its_datasets_itself_is_asked(features):
+    train, valid = make_data(features, Y).datasets(Doubles(nn.Linear), 0)
+    assert (len(train), len(valid)) == (8, 4)

@@ -368,9 +368,9 @@ def test_the_data_survive_a_module_that_works_in_place():
     before = rows.X.copy()
     training = NetTraining(classifier(iterator_train__shuffle=False), rows, {"max_epochs": 1}, SEED)
     training.run_epoch()
-    training.net.evaluation_step((training.rows(5), None))
+    training.net.evaluation_step(training.first_batch(5))
     np.testing.assert_array_equal(rows.X, before)
-    assert torch.equal(training.rows(5), torch.from_numpy(before[rows.splits[0].valid[:5]]))
+    assert torch.equal(training.first_batch(5)[0], torch.from_numpy(before[rows.splits[0].valid[:5]]))
 
 
 def test_the_best_epoch_keeps_its_own_weights():
@@ -397,7 +397,7 @@ def test_without_a_split_all_rows_are_trained_on_and_none_validated():
     metrics = training.run_epoch()
     assert sum(row["train_batch_size"] for row in training.net.history[-1]["batches"]) == 60
     assert "valid_loss" not in metrics
-    assert len(training.rows(100)) == 60
+    assert len(training.first_batch(100)[0]) == 60
 
 
 def test_other_options_keep_their_own_rate_and_take_over_the_momenta():

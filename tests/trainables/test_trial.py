@@ -18,7 +18,7 @@ from trainables.job import TrialJob
 from trainables.objective import Objective
 from trainables.tensors import TensorData
 from trainables.training import NetTraining
-from trainables.trial import TrialRun, make_training, resolve_params, trial_seed
+from trainables.trial import TrialRun, inference_costs, make_training, resolve_params, trial_seed
 
 ACCURACY = Objective("valid_acc", maximize=True)
 NEVER_S = 1e9
@@ -239,6 +239,50 @@ def test_costs_are_reported(job):
     assert first["costs"]["n_parameters"] == 9 * 8 + 9 * 3
     assert first["costs"]["stability"] == 0
     assert second["costs"]["fit_s"] == pytest.approx(sum(row["epoch_s"] for row in first["rows"] + second["rows"]))
+
+
+class Words(torch.utils.data.Dataset):
+    """Sequences of several lengths."""
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, row):
+        return torch.full((row % 7 + 1,), row % 5), row % 2
+
+
+def padded(rows):
+    words = torch.nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True)
+    return words, torch.tensor([row[1] for row in rows])
+
+
+class Reader(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = torch.nn.EmbeddingBag(5, 2)
+
+    def forward(self, X):
+        return self.words(X) + 0 * torch.rand(1)
+
+
+def test_a_net_that_puts_its_rows_together_itself_is_measured_too(job):
+    rows = TrialData.make(Words(), np.arange(40) % 2, target="classifier")
+    own = {"iterator_train__collate_fn": padded, "iterator_valid__collate_fn": padded}
+    run = start(replace(job, net=nets.make_net(module=Reader, **own), data=rows))
+    assert run.step()["costs"]["predict_rows_per_s"] > 0
+
+
+def test_measuring_draws_no_random_numbers(job):
+    training = make_training(job, TensorData(job.data), {"trial": 0, "params": {"module": Noisy}})
+    before, state = torch.get_rng_state(), training.state()["random"]
+    assert set(inference_costs(training)) > {"n_parameters", "predict_rows_per_s"}
+    assert torch.equal(torch.get_rng_state(), before)
+    assert str(training.state()["random"]) == str(state)
+
+
+class Noisy(nets.Tiny):
+    def forward(self, X):
+        return super().forward(X + torch.rand_like(X))
 
 
 def test_measuring_does_not_change_the_training(job):

@@ -1,11 +1,23 @@
-"""What the command line says on stderr: notes, errors and bugs. Decides no exit code."""
+"""What the command line writes: answers to stdout; notes, errors and bugs to stderr. Decides no exit code."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 import traceback
 from types import TracebackType
 
 import typer
+
+from sweeps.output import Answer, Format, write
+
+_PIPED_WIDTH = 1_000  # nothing is folded where no terminal shows it
+
+
+def answer(what: Answer, form: Format) -> None:
+    """Writes what a verb found out to stdout, as wide as the terminal."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED_WIDTH
+    typer.echo(write(what, form, width), nl=False)
 
 
 def note(line: str) -> None:
