@@ -14,6 +14,7 @@ from sweeps.config import SweepConfig
 from sweeps.errors import InfeasibleError, SweepStateError
 from sweeps.journal import Journal
 from sweeps.plan import SweepPlan
+from sweeps.progress import Watcher
 from sweeps.proposals import make_proposals
 from sweeps.recorder import Recorder, StopRules
 from sweeps.records import SweepState
@@ -25,9 +26,6 @@ from sweeps.storage import SweepPaths, read_manifest
 from sweeps.tables import write_tables
 from trainables.job import PackedJob
 from trainables.net import NetTrainable
-
-Show = Callable[[SweepState], None]
-Tell = Callable[[str], None]
 
 
 class Attempt:
@@ -41,16 +39,15 @@ class Attempt:
         The sweep's directory; the caller holds its lock.
     state : SweepState
         All records so far: empty for a fresh sweep.
-    show, tell : callable
-        Told the state after each sync, and a line for a person.
+    watcher : Watcher
+        Told the state after each sync, and what a person should know.
     """
 
-    def __init__(self, plan: SweepPlan, paths: SweepPaths, state: SweepState, show: Show, tell: Tell) -> None:
+    def __init__(self, plan: SweepPlan, paths: SweepPaths, state: SweepState, watcher: Watcher) -> None:
         self._plan = plan
         self._paths = paths
         self._state = state
-        self._show = show
-        self._tell = tell
+        self._watcher = watcher
         self._number = len(state.attempts) + 1
 
     def run(self, search_path: Sequence[Path]) -> None:
@@ -60,6 +57,13 @@ class Attempt:
         ----------
         search_path : sequence of Path
             Folders from which workers import user modules.
+
+        Raises
+        ------
+        InfeasibleError
+            The storage failed.
+        KeyboardInterrupt
+            A signal stopped it; everything is written.
         """
         try:
             self._run(search_path)
@@ -68,12 +72,14 @@ class Attempt:
         except OSError as error:
             again = f"mend it and go on with `sweeps resume {self._paths.root}`"
             raise InfeasibleError(f"storage {self._paths.root} failed: {error}; {again}") from error
+        if self._state.attempts[-1]["reason"] == "interrupted":
+            root = str(self._paths.root)
+            raise KeyboardInterrupt(f"what {root} had found is saved; Sweep.resume({root!r}) goes on")
 
     def _run(self, search_path: Sequence[Path]) -> None:
         config, plan = self._plan.config, self._plan
-        with Journal(self._paths.journal) as journal, Signals(self._tell) as signals:
-            recorder = Recorder(journal, self._state, self._show, config.failure.max_failures)
-            recorder.tell = self._tell
+        with Journal(self._paths.journal) as journal, Signals(self._watcher.tell) as signals:
+            recorder = Recorder(journal, self._state, self._watcher, config.failure.max_failures)
             recorder.record("attempt", attempt=self._number, n_trials=plan.n_trials, rungs=list(plan.job.rungs))
             stop = StopRules(self._state, config.stop.time_budget_s, config.stop.metric_target)
             stop.is_asked = lambda: signals.caught is not None
@@ -83,7 +89,7 @@ class Attempt:
             recorder.record("attempt_end", reason=reason, signal=signals.caught)
             recorder.interrupt_rest(self._paths.trials)
             if searcher.shortfall:
-                self._tell(f"note: there were {searcher.shortfall} distinct configs fewer than asked for")
+                self._watcher.tell(f"note: there were {searcher.shortfall} distinct configs fewer than asked for")
 
     def _write_best(self) -> None:
         if self._state.best is None:
@@ -91,7 +97,7 @@ class Attempt:
         try:
             write_best(self._paths, read_manifest(self._paths), self._plan, self._state.best)
         except SweepStateError as error:  # all else that was found is there
-            self._tell(f"note: best/ was not written: {error}")
+            self._watcher.tell(f"note: best/ was not written: {error}")
 
     def _searcher(self, recorder: Recorder) -> SweepSearcher:
         config = self._plan.config
@@ -113,7 +119,7 @@ class Attempt:
         if isinstance(scheduler, (AshaScheduler, MedianScheduler)):
             scheduler.recall(self._state)
         elif self._state.trials and plan.config.scheduler.name != "fifo":
-            self._tell(f"note: {plan.config.scheduler.name} compares the trials that go on among themselves only")
+            self._watcher.tell(f"note: {plan.config.scheduler.name} compares only the trials that go on")
         return scheduler
 
     def _tuner(

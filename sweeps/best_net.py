@@ -84,6 +84,9 @@ def load_best_net(
 ) -> NeuralNet:
     """The best net, initialized, with its weights.
 
+    Imports the net, classes and functions that the sweep's manifest and params name, and so runs their modules, as
+    running its sweep.yaml would: trust the sweep as you would a script.
+
     Raises
     ------
     SweepStateError

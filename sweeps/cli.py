@@ -176,7 +176,7 @@ def run(
     def start(progress: Progress) -> None:
         from sweeps.sweep import Sweep  # torch, skorch, Ray
 
-        Sweep.from_yaml(spec, every).run(progress, tell=progress.tell, address=address)
+        Sweep.from_yaml(spec, every).run(progress=progress, address=address)
 
     return watched(start, paths, quiet, fail_on)
 
@@ -197,7 +197,7 @@ def resume(
     def start(progress: Progress) -> None:
         from sweeps.sweep import Sweep  # torch, skorch, Ray
 
-        Sweep.resume(paths.root, accept_changes=is_accepted, show=progress, tell=progress.tell, address=address)
+        Sweep.resume(paths.root, accept_changes=is_accepted, progress=progress, address=address)
 
     return watched(start, paths, quiet, fail_on)
 

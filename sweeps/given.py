@@ -40,6 +40,15 @@ def searcher_section(searcher: str | Mapping[str, Any], num_samples: int | None,
     return section
 
 
+def validation_section(validation: Mapping[str, Any] | int | float) -> dict[str, Any]:
+    """The ``validation`` section that a number of folds or a share of the rows means."""
+    if isinstance(validation, Mapping):
+        return dict(validation)
+    if isinstance(validation, int):
+        return {"type": "cv", "n_splits": validation}
+    return {"type": "holdout", "size": validation}
+
+
 def as_pair(data: Any) -> tuple[Any, Any] | TrialData:
     """X and y, or a TrialData as it is.
 

@@ -23,7 +23,7 @@ class Journal:
     """Appends records for the one driver that holds the sweep's lock.
 
     ``append`` only collects; ``flush`` writes and syncs, and nothing may be shown as recorded before it has returned.
-    Opening cuts off a last line that a crash left torn.
+    Opening cuts off a last line that a crash left torn. An error inside its ``with`` block drops what was not flushed.
 
     Parameters
     ----------
@@ -81,7 +81,10 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            self._file.close()  # another try to write may fail too, and would hide the first error
 
 
 def read(folder: Path) -> Iterator[Event]:

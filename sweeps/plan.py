@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]  # comes without hints
+from sklearn.metrics import get_scorer_names
 from skorch import NeuralNet
 from skorch.callbacks import Checkpoint, LoadInitState, LRScheduler
 from torch.utils.data import Dataset
@@ -58,7 +59,7 @@ class SweepPlan:
 
     config: SweepConfig
     space: SearchSpace
-    job: TrialJob
+    job: TrialJob = field(repr=False)
     n_trials: int
     max_epochs: int
     probe: Probe
@@ -235,13 +236,18 @@ def _first_configs(config: SweepConfig, space: SearchSpace, objective: Objective
 
 def _probe_metric(job: TrialJob, configs: list[dict[str, Any]]) -> tuple[TrialJob, Probe]:
     metric = job.objective.metric
-    seen = probe(job, configs)
+    seen = probe(replace(job, scorers={}), configs)
     scorer = scorer_name(metric)
     if metric not in seen.metrics and scorer:
         job = replace(job, scorers={**job.scorers, scorer: scorer})
-        seen = probe(job, configs)
+    if job.scorers:
+        try:
+            seen = probe(job, configs)
+        except SpecError as error:  # the net itself trains
+            where = "metric.name" if scorer else "scoring"
+            raise SpecError(*(replace(problem, where=where) for problem in error.problems)) from error
     if metric not in seen.metrics:
-        names = sorted(seen.metrics)
+        names = sorted({*seen.metrics, *([f"valid_{metric}"] if metric in get_scorer_names() else [])})
         hint = did_you_mean(metric, names, "or valid_<scorer> with a scorer of scikit-learn")
         raise SpecError(
             Problem(f"no epoch reports {metric!r}; an epoch reports {', '.join(names)}; {hint}", "metric.name")

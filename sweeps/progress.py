@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -153,11 +154,41 @@ def as_panel(found: Snapshot) -> RenderableType:
     return Panel(Group(bar, fields(lines), *below), expand=False)
 
 
+class Watcher(Protocol):
+    """What a running sweep tells of itself."""
+
+    def __call__(self, state: SweepState) -> None:
+        """Told the state whenever something was recorded, some hundred times a second."""
+
+    def tell(self, line: str) -> None:
+        """Told, a line each, what is being done and what a person should know."""
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def __call__(self, state: SweepState) -> None:
+        """Shows nothing."""
+
+    def tell(self, line: str) -> None:
+        """Shows nothing."""
+
+
+@contextmanager
+def watching(progress: Watcher | bool) -> Iterator[Watcher]:
+    """The watcher that is given; True makes one that writes to stderr, False a silent one."""
+    if isinstance(progress, bool):
+        with Progress(Console(stderr=True)) if progress else nullcontext(Silent()) as made:
+            yield made
+    else:
+        yield progress
+
+
 class Progress:
     """Shows a running sweep: in place on a terminal, as lines elsewhere.
 
-    A context manager. An instance is what `Sweep.run` takes as ``show``, its `tell` what it takes as ``tell``; both may
-    be called at any rate.
+    A context manager. An instance is what `Sweep.run` takes as ``progress``; it and its `tell` may be called at any
+    rate.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial
 
 from sweeps.failures import Failure, deserves_retry, read_failure
 from sweeps.journal import Event, Journal
+from sweeps.progress import Watcher
 from sweeps.records import SweepState, TrialRecord, TrialStatus
 from trainables import checkpoint
 
@@ -30,22 +31,19 @@ class Recorder(tune.Callback):
         Open; the caller closes it.
     state : SweepState
         Brought up to date with each record.
-    show : callable
-        Told the state after each sync.
+    watcher : Watcher
+        Told the state after each sync, and notes of the workers.
     max_failures : int
         Most restarts of a trial whose worker died.
     """
 
     # One method above the budget of eight: five of them are Tune's.
 
-    def __init__(
-        self, journal: Journal, state: SweepState, show: Callable[[SweepState], None], max_failures: int
-    ) -> None:
+    def __init__(self, journal: Journal, state: SweepState, watcher: Watcher, max_failures: int) -> None:
         self.state = state
-        self.tell: Callable[[str], None] = lambda line: None
         self.try_again: Callable[[int], None] = lambda trial: None
         self._journal = journal
-        self._show = show
+        self._watcher = watcher
         self._max_failures = max_failures
         self._exploits: list[Event] = []
 
@@ -71,7 +69,7 @@ class Recorder(tune.Callback):
         """Records the epochs of a report."""
         record = self._record_of(trial)
         for note in result["notes"]:
-            self.tell(f"note: trial {record.trial}: {note}")
+            self._watcher.tell(f"note: trial {record.trial}: {note}")
         # A report that was lost with its driver or worker comes again from the checkpoint, with older ones before it.
         rows = [row for row in result["rows"] if row["epoch"] not in record.rows or record.exploited]
         placement = {"node": result["hostname"], "pid": result["pid"], "gpu": result["gpu"]}
@@ -105,7 +103,7 @@ class Recorder(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Syncs the turn's records and shows them."""
         self._journal.flush()
-        self._show(self.state)
+        self._watcher(self.state)
 
     def interrupt_rest(self, trials: Path) -> None:
         """Records that the trials which have not ended were interrupted, with what they saved when they were told to.

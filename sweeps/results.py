@@ -63,6 +63,11 @@ class SweepResult:
         self._net = net
         self._objects = objects or {}
 
+    def __repr__(self) -> str:
+        best = self.state.best
+        found = f"{self.state.objective.metric} {best.best_value:.6g} in trial {best.trial}" if best else "nothing yet"
+        return f"SweepResult({str(self.paths.root)!r}: {len(self.state.trials)} trials, {found})"
+
     @classmethod
     def load(cls, uri: str | Path, *, storage: str | Path = DEFAULT_STORAGE, net: NeuralNet | None = None) -> Self:
         """Opens a sweep by directory, ``file://`` URI or name below ``storage``.
@@ -113,6 +118,8 @@ class SweepResult:
     @cached_property
     def best_net(self) -> NeuralNet:
         """The best net with the weights of its best epoch, ready to predict.
+
+        Imports the net that the sweep names, as running its sweep.yaml would; all else here executes nothing.
 
         Raises
         ------

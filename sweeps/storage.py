@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -170,6 +171,24 @@ def create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
         raise InfeasibleError(f"storage {paths.root.parent} cannot be written: {error}") from error
     finally:
         shutil.rmtree(beside.root, ignore_errors=True)
+
+
+def check_writable(paths: SweepPaths) -> None:
+    """Tries whether a sweep's directory could be made; leaves nothing behind.
+
+    Raises
+    ------
+    InfeasibleError
+        The storage, or the nearest folder above it that exists, cannot be written.
+    """
+    storage = paths.root.parent
+    try:
+        nearest = next(folder for folder in (storage, *storage.parents) if folder.exists())
+        with TemporaryDirectory(prefix=".sweeps-", dir=nearest):
+            return
+    except OSError as error:
+        text = f"storage {storage} cannot be written: {error.strerror or error}; give a folder that can (--storage)"
+        raise InfeasibleError(text) from error
 
 
 def refuse_existing(paths: SweepPaths) -> None:

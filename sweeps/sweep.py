@@ -13,12 +13,13 @@ from skorch import NeuralNet
 
 from search_spaces.space import SearchSpace
 from sweeps import journal
-from sweeps.attempt import Attempt, Show, Tell
+from sweeps.attempt import Attempt
 from sweeps.cluster import is_connected, ray_session, this_machine
 from sweeps.config import SweepConfig
-from sweeps.given import as_pair, default_name, searcher_section
+from sweeps.given import as_pair, default_name, searcher_section, validation_section
 from sweeps.manifest import make_manifest, refuse_other_data
 from sweeps.plan import SweepPlan, check_machines, make_plan
+from sweeps.progress import Watcher, watching
 from sweeps.records import SweepState
 from sweeps.results import SweepResult
 from sweeps.sources import from_anywhere, import_net, load_data, make_net
@@ -26,6 +27,7 @@ from sweeps.spec import build_config, dump_spec, load_spec, located
 from sweeps.storage import (
     DEFAULT_STORAGE,
     SweepPaths,
+    check_writable,
     create,
     find,
     locked,
@@ -63,8 +65,8 @@ class Sweep:
         How many configs; 10 by default for random and hyperopt, all for a grid.
     scoring : sequence of str or mapping of str to callable, default=()
         Further scorers, each recorded as ``valid_<name>``.
-    validation : mapping, optional
-        A ``validation`` section; by default a fifth of the rows is held out.
+    validation : mapping, int or float, optional
+        A ``validation`` section, a number of folds, or the share to hold out; by default a fifth.
     storage : str or Path, default="./results"
         Folder below which the sweep's directory is made.
     name : str, optional
@@ -100,7 +102,7 @@ class Sweep:
         scheduler: str | Mapping[str, Any] = "asha",
         num_samples: int | None = None,
         scoring: Sequence[str] | Mapping[str, Any] = (),
-        validation: Mapping[str, Any] | None = None,
+        validation: Mapping[str, Any] | int | float | None = None,
         storage: str | Path = "./results",
         name: str | None = None,
         seed: int = 0,
@@ -123,7 +125,7 @@ class Sweep:
                 "parameters": dict(parameters),
                 "searcher": searcher_section(searcher, num_samples, seed),
                 "scheduler": {"name": scheduler} if isinstance(scheduler, str) else dict(scheduler),
-                **({"validation": dict(validation)} if validation is not None else {}),
+                **({"validation": validation_section(validation)} if validation is not None else {}),
                 "scoring": [] if isinstance(scoring, Mapping) else list(scoring),
                 "storage": str(storage),
                 "seed": seed,
@@ -167,8 +169,7 @@ class Sweep:
         data: Any = None,
         storage: str | Path = DEFAULT_STORAGE,
         accept_changes: bool = False,
-        show: Show | None = None,
-        tell: Tell | None = None,
+        progress: Watcher | bool = True,
         address: str | None = None,
     ) -> SweepResult:
         """Goes on with an interrupted sweep: unfinished trials from their newest checkpoint, then those still missing.
@@ -185,7 +186,7 @@ class Sweep:
             Where names are looked for.
         accept_changes : bool, default=False
             Go on although the data are not those that the sweep began with.
-        show, tell, address
+        progress, address
             As for `run`.
 
         Raises
@@ -205,7 +206,8 @@ class Sweep:
             needed = [key for key, value in (("net", net), ("data", data)) if value is None]
             config, folders = load_spec(paths.spec, needs=needed), [*recorded_search_path(paths), Path.cwd()]
             sweep = cls.__new__(cls)._assemble(config, partial(located, paths.spec), folders, net, data)
-            return sweep._run(paths, state, show, tell, address, None if accept_changes else manifest)
+            with watching(progress) as watcher:
+                return sweep._run(paths, state, watcher, address, None if accept_changes else manifest)
 
     def _assemble(
         self, config: SweepConfig, places: Located, search_path: list[Path], net: NeuralNet | None, data: Any
@@ -230,15 +232,13 @@ class Sweep:
         with self._located():
             return make_plan(self.config, self.net, self._load_data(), self.space, self._scorers)
 
-    def run(self, show: Show | None = None, *, tell: Tell | None = None, address: str | None = None) -> SweepResult:
+    def run(self, *, progress: Watcher | bool = True, address: str | None = None) -> SweepResult:
         """Runs the sweep to its end.
 
         Parameters
         ----------
-        show : callable, optional
-            Told the state whenever something was recorded.
-        tell : callable, optional
-            Told, a line each, what is being done before the first trial and what a person should know.
+        progress : bool or Watcher, default=True
+            Whether to show on stderr how it goes; or what is told of it.
         address : str, optional
             Of a Ray cluster; by default the Ray of this process, or one of its own on this machine.
 
@@ -251,50 +251,46 @@ class Sweep:
         SpecError
             Net, data, parameters or metric are wrong; nothing was created.
         InfeasibleError
-            No machine has what a trial asks for; nothing was created.
+            No machine has what a trial asks for, or the storage cannot be written; nothing was created.
         SweepStateError
             The name is in use.
+        KeyboardInterrupt
+            A signal stopped it; what it had found is saved, and `resume` goes on.
         """
         paths = SweepPaths.of(self.config.storage, self.config.name)
         refuse_existing(paths)
-        return self._run(paths, None, show, tell, address)
+        with watching(progress) as watcher:
+            return self._run(paths, None, watcher, address)
 
     def _run(
         self,
         paths: SweepPaths,
         state: SweepState | None,
-        show: Show | None,
-        tell: Tell | None,
+        watcher: Watcher,
         address: str | None,
         begun_with: Mapping[str, Any] | None = None,
     ) -> SweepResult:
-        """Runs a fresh sweep (no state), or goes on with one whose lock the caller holds."""
-        show, tell = show or (lambda state: None), tell or (lambda line: None)
+        # Without a state the sweep is fresh; otherwise the caller holds its lock.
         is_local = address is None and not is_connected()
         if is_local:
             check_machines(self.config, [this_machine()])
-        tell("checking net, data and parameters with a probe epoch")
+        check_writable(paths)
+        watcher.tell("checking net, data and parameters with a probe epoch")
         plan = self.plan()
         if begun_with is not None:
             refuse_other_data(plan, begun_with)
         for note in plan.notes:
-            tell(f"note: {note}")
-        tell("starting Ray on this machine" if is_local else f"using Ray at {address or 'the address it has'}")
+            watcher.tell(f"note: {note}")
+        watcher.tell("starting Ray on this machine" if is_local else f"using Ray at {address or 'the address it has'}")
         with ray_session(address, self._search_path, self.config.resources) as nodes:
             check_machines(self.config, nodes)
             plan = replace(plan, job=replace(plan.job, trials=paths.trials))
-            if state is not None:
-                return self._attempt(plan, paths, state, show, tell)
-            manifest = make_manifest(plan, self._reference, self._search_path)
-            create(paths, manifest, dump_spec(from_anywhere(self.config, self._search_path[0])))
-            with locked(paths):
-                return self._attempt(plan, paths, SweepState(plan.job.objective), show, tell)
-
-    def _attempt(self, plan: SweepPlan, paths: SweepPaths, state: SweepState, show: Show, tell: Tell) -> SweepResult:
-        Attempt(plan, paths, state, show, tell).run(self._search_path)
-        if state.attempts[-1]["reason"] == "interrupted":
-            raise KeyboardInterrupt(f"{paths.root} can go on: Sweep.resume({str(paths.root)!r})")
-        return SweepResult(paths, self.net, plan.job.objects)
+            if state is None:
+                manifest = make_manifest(plan, self._reference, self._search_path)
+                create(paths, manifest, dump_spec(from_anywhere(self.config, self._search_path[0])))
+            with locked(paths) if state is None else nullcontext():
+                Attempt(plan, paths, state or SweepState(plan.job.objective), watcher).run(self._search_path)
+            return SweepResult(paths, self.net, plan.job.objects)
 
     def _load_data(self) -> tuple[Any, Any] | TrialData:
         if self.config.data is not None and self._data is self.config.data:

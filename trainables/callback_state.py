@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from io import IOBase
+from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochScoring
 
@@ -23,9 +24,10 @@ class CallbackState:
     """Reads and restores the learned attributes of a net's callbacks.
 
     Made right after ``on_train_begin``: what a callback holds then is its start, which a fresh process makes anew, and
-    only what differs later is state. Plain values, tensors and objects with ``state_dict`` and ``load_state_dict``
-    (learning rate schedulers, for one) can be kept; a callback may also define those two methods itself. Anything else,
-    such as an open file, is left to the fresh process, and refused where it came or visibly changed after the start.
+    only what differs later is state. Plain values, tensors, random number generators and objects with ``state_dict``
+    and ``load_state_dict`` (learning rate schedulers, for one) can be kept; a callback may also define those two methods
+    itself. Anything else, such as an open file, is left to the fresh process, and refused where it came or visibly
+    changed after the start; so is an iterator, which does not tell where it is.
 
     Parameters
     ----------
@@ -77,8 +79,11 @@ class _Seen:
 
 _NOTHING = _Seen(object(), object())
 
-# Objects that change without holding anything of a training, and the net, which is stored on its own.
-_IGNORED = (logging.Logger, ModuleType, type, NeuralNet)
+# Objects that change without holding anything of a training, and the net and callbacks, which are stored on their own.
+_IGNORED = (logging.Logger, ModuleType, type, torch.utils.data.Dataset, NeuralNet, Callback)
+
+# How deep into an object that cannot be stored changes are looked for.
+_DEPTH = 2
 
 
 def _look_into(callback: Callback) -> dict[str, _Seen]:
@@ -107,16 +112,33 @@ def _keeps_state(value: Any) -> bool:
     return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
 
 
-def _contents(value: Any) -> list[Any]:
+def _contents(value: Any, depth: int = _DEPTH) -> list[Any]:
     """What can be copied of something that as a whole cannot, so that its changes are seen."""
-    if isinstance(value, _IGNORED):
+    if isinstance(value, _IGNORED) or depth == 0:
         return []
-    inside = value if isinstance(value, (Mapping, list, tuple, set, deque)) else getattr(value, "__dict__", {})
-    copies = []
-    for part in inside.items() if isinstance(inside, Mapping) else inside:
-        with suppress(NotPlainError):
-            copies.append(to_plain(part))
-    return copies
+    if isinstance(value, Iterator) and not isinstance(value, IOBase):
+        return [object()]  # unlike any other: whether it went on cannot be seen
+    return [_copy(part, depth - 1) for part in _parts(value)]
+
+
+def _copy(part: Any, depth: int) -> Any:
+    try:
+        return to_plain(part)
+    except NotPlainError:
+        # What keeps its state inside something else is mostly the net's own module or optimiser.
+        return [] if _keeps_state(part) else _contents(part, depth)
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set, deque)):
+        return list(value)
+    if isinstance(value, FunctionType):
+        return [cell.cell_contents for cell in value.__closure__ or ()]
+    if isinstance(value, (MethodType, BuiltinMethodType)):
+        return [value.__self__]
+    return list(getattr(value, "__dict__", {}).values())
 
 
 def _changes(now: Mapping[str, _Seen], start: Mapping[str, _Seen]) -> dict[str, Any]:
@@ -138,10 +160,15 @@ def _change(key: str, now: _Seen, start: _Seen) -> dict[str, Any]:
 
 
 def _are_equal(plain: Any, other: Any) -> bool:
-    try:
-        return bool(plain == other)
-    except RuntimeError:  # tensors of several numbers have no single truth
+    if type(plain) is not type(other):
         return False
+    if isinstance(plain, torch.Tensor):
+        return plain.dtype == other.dtype and torch.equal(plain, other)
+    if isinstance(plain, dict):
+        return plain.keys() == other.keys() and all(_are_equal(part, other[key]) for key, part in plain.items())
+    if isinstance(plain, (list, tuple)):
+        return len(plain) == len(other) and all(map(_are_equal, plain, other))
+    return bool(plain is other or plain == other)
 
 
 def _restore(callback: Any, saved: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Weights, optimisers and history of a skorch net <-> plain values; knows nothing of epochs, callbacks or files."""
+"""Weights, optimisers, generators and history of a skorch net <-> plain values; knows nothing of epochs, callbacks or files."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def net_state(net: NeuralNet) -> dict[str, Any]:
         "modules": {name: _module_state(part) for name, part in learning_modules(net).items()},
         "gradients": _gradients(net),
         "optimizers": {name: to_plain(part.state_dict()) for name, part in _optimizers(net).items()},
+        "generators": {name: part.get_state() for name, part in _generators(net).items()},
         "history": json.dumps(list(net.history), default=_json_number),
     }
 
@@ -62,6 +63,9 @@ def load_net_state(net: NeuralNet, state: Mapping[str, Any], *, keep_options: bo
     for name, optimizer in _optimizers(net).items():
         saved = from_plain(state["optimizers"][name])
         optimizer.load_state_dict(_with_options_of(optimizer, saved) if keep_options else saved)
+    for name, generator in _generators(net).items():
+        if name in state["generators"]:
+            generator.set_state(state["generators"][name])
     net.history = History(json.loads(state["history"]))
 
 
@@ -73,6 +77,12 @@ def learning_modules(net: NeuralNet) -> dict[str, torch.nn.Module]:
 
 def _optimizers(net: NeuralNet) -> dict[str, torch.optim.Optimizer]:
     return {name.rstrip("_"): getattr(net, name.rstrip("_") + "_") for name in net._optimizers}
+
+
+def _generators(net: NeuralNet) -> dict[str, torch.Generator]:
+    """Those among the net's parameters (``iterator_train__generator``), or inside of them, such as a sampler's."""
+    found = {name: getattr(part, "generator", part) for name, part in net.get_params(deep=False).items()}
+    return {name: part for name, part in found.items() if isinstance(part, torch.Generator)}
 
 
 def _module_state(module: torch.nn.Module) -> dict[str, Any]:

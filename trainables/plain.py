@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainables import generators
+
 _TAG = "__kind__"
 
 
@@ -22,8 +24,8 @@ def to_plain(value: Any) -> Any:
     Parameters
     ----------
     value : object
-        Numbers, strings, bytes, None, tensors, NumPy arrays and scalars, and dicts, lists, tuples and sets of them, but
-        no instances of classes derived from these.
+        Numbers, strings, bytes, None, tensors, NumPy arrays and scalars, random number generators of torch, NumPy and
+        ``random``, and dicts, lists, tuples and sets of them, but no instances of classes derived from these.
 
     Returns
     -------
@@ -49,6 +51,8 @@ def to_plain(value: Any) -> Any:
         return type(value)(to_plain(part) for part in value)
     if type(value) in (set, frozenset):
         return {_TAG: type(value).__name__, "parts": [to_plain(part) for part in value]}
+    if generators.is_generator(value):
+        return {_TAG: "generator", "description": to_plain(generators.read(value))}
     raise NotPlainError(f"a {type(value).__module__}.{type(value).__qualname__} cannot be stored")
 
 
@@ -112,6 +116,7 @@ def _ordered(value: dict[str, Any]) -> OrderedDict[Any, Any]:
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "tensor": _tensor,
     "bytes": _bytes,
+    "generator": lambda value: generators.make(from_plain(value["description"])),
     "array": _array,
     "scalar": lambda value: _array(value)[()],
     "dict": _dict,

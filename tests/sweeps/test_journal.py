@@ -8,6 +8,7 @@ import resource
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -137,6 +138,23 @@ def test_a_full_disk_tears_nothing_and_the_records_are_written_when_there_is_roo
         journal.append({"type": "c"})
         journal.flush()
         assert types(folder) == ["a", "b", "c"]
+
+
+def test_the_error_that_ends_a_journal_is_not_hidden_by_a_disk_that_is_still_full(folder, monkeypatch):
+    def write_while_full(journal: Journal) -> None:
+        monkeypatch.setattr(os, "fsync", Mock(side_effect=[OSError("first"), OSError("second")]))
+        with journal:
+            journal.append({"type": "b"})
+            journal.flush()
+
+    with Journal(folder) as journal:
+        journal.append({"type": "a"})
+    journal = Journal(folder)
+    with pytest.raises(OSError, match="first") as caught:
+        write_while_full(journal)
+    assert caught.value.__context__ is None
+    with pytest.raises(ValueError, match="closed"):
+        journal.close()
 
 
 def test_a_flipped_bit_anywhere_is_found(folder):

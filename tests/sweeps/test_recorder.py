@@ -31,9 +31,16 @@ class Driver:
         self.state = SweepState(MOST)
         self.journal = Journal(folder / "journal")
         self.shown: list[list[str]] = []
-        self.recorder = Recorder(self.journal, self.state, lambda state: self.shown.append(self.kinds()), 2)
+        self.told: list[str] = []
+        self.recorder = Recorder(self.journal, self.state, self, 2)
         self.again: list[int] = []
         self.recorder.try_again = self.again.append
+
+    def __call__(self, state: SweepState) -> None:
+        self.shown.append(self.kinds())
+
+    def tell(self, line: str) -> None:
+        self.told.append(line)
 
     def kinds(self) -> list[str]:
         """Types of the records that a reader would see now."""
@@ -101,11 +108,9 @@ def test_an_exploit_is_recorded_after_the_report_that_led_to_it_and_its_epochs_c
 
 
 def test_notes_of_a_trial_are_told_with_its_number(driver):
-    told: list[str] = []
-    driver.recorder.tell = told.append
     driver.start(0)
     driver.report(0, 1, notes=["passed over a checkpoint"])
-    assert told == ["note: trial 0: passed over a checkpoint"]
+    assert driver.told == ["note: trial 0: passed over a checkpoint"]
 
 
 @pytest.mark.parametrize(

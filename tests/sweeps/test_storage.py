@@ -14,7 +14,18 @@ import pytest
 
 from sweeps import storage
 from sweeps.errors import InfeasibleError, SweepNotFoundError, SweepStateError
-from sweeps.storage import SweepPaths, all_below, create, find, is_held, local_path, locked, read_manifest, write_text
+from sweeps.storage import (
+    SweepPaths,
+    all_below,
+    check_writable,
+    create,
+    find,
+    is_held,
+    local_path,
+    locked,
+    read_manifest,
+    write_text,
+)
 
 HOLD = """
 import sys
@@ -185,6 +196,19 @@ def test_a_second_driver_is_refused_with_host_and_process_of_the_first(paths, ho
         pass
     assert socket.gethostname() in str(caught.value)
     assert is_held(paths)
+
+
+@pytest.mark.parametrize("folder", ["results", "results/deeper/still", ""])
+def test_trying_the_storage_leaves_nothing_behind(tmp_path, folder):
+    check_writable(SweepPaths.of(tmp_path / folder, "digits"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["/proc/nope", "/proc/nope/deeper", "file", "file/deeper"])
+def test_a_storage_that_cannot_be_written_is_known_beforehand(tmp_path, folder):
+    (tmp_path / "file").touch()
+    with pytest.raises(InfeasibleError, match=f"storage .*{folder} cannot be written: "):
+        check_writable(SweepPaths.of(tmp_path / folder, "digits"))
 
 
 def test_a_driver_that_was_killed_has_let_go(paths, holder):
