@@ -177,6 +177,22 @@ class Noise(Callback):
             net.module_.b.bias += 0.01 * np.random.randn()
 
 
+class OwnNoise(Callback):
+    """Draws from generators of its own."""
+
+    def __init__(self, seed: int = 7) -> None:
+        self.seed = seed
+
+    def on_train_begin(self, net, **kwargs):
+        self.numpy_ = np.random.default_rng(self.seed)
+        self.held_ = {"python": random.Random(self.seed), "torch": torch.Generator().manual_seed(self.seed)}
+
+    def on_epoch_begin(self, net, **kwargs):
+        net.history.record("noise", [float(self.numpy_.random()), self.held_["python"].random()])
+        with torch.no_grad():
+            net.module_.b.bias += 0.01 * torch.randn(1, generator=self.held_["torch"])
+
+
 class Rows(torch.utils.data.Dataset):
     def __init__(self, X, y) -> None:
         self.X_rows, self.y_rows = X, y
@@ -232,6 +248,8 @@ CASES: dict[str, Callable[[], NeuralNet]] = {
     "own_state": lambda: classifier(Hidden()),
     "averaging": lambda: classifier(Averaging()),
     "noise": lambda: classifier(Noise()),
+    "own_noise": lambda: classifier(OwnNoise()),
+    "own_order": lambda: classifier(iterator_train__generator=torch.Generator().manual_seed(5)),
     "no_callbacks": lambda: classifier(callbacks="disable"),
     "learning_criterion": lambda: classifier(criterion=WeighedLoss),
     "gathered_gradients": lambda: classifier(kind=Gathering),

@@ -25,9 +25,9 @@ class CallbackState:
 
     Made right after ``on_train_begin``: what a callback holds then is its start, which a fresh process makes anew, and
     only what differs later is state. Plain values, tensors, random number generators and objects with ``state_dict``
-    and ``load_state_dict`` (learning rate schedulers, for one) can be kept; a callback may also define those two methods
-    itself. Anything else, such as an open file, is left to the fresh process, and refused where it came or visibly
-    changed after the start; so is an iterator, which does not tell where it is.
+    and ``load_state_dict`` (learning rate schedulers, for one) can be kept; a callback may also define those two
+    methods itself. Anything else, such as an open file, is left to the fresh process, and refused where it came or
+    visibly changed after the start; so is an iterator, which does not tell where it is.
 
     Parameters
     ----------

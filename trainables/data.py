@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 
 from trainables.arrays import Array, Findings, Target, as_features, as_target
 from trainables.splits import Split, make_splits
@@ -126,28 +126,6 @@ class TrialData:
     def n_rows(self) -> int:
         """Rows of the whole data, both parts of every split included."""
         return _length(self.X)
-
-    def rows(self, index: Array) -> tuple[Features, Array | None]:
-        """Take some rows.
-
-        Parameters
-        ----------
-        index : ndarray of int64, shape (n,)
-            Row numbers, such as ``splits[0].train``.
-
-        Returns
-        -------
-        X : ndarray, dict of ndarray, or torch Subset
-            Copies of the rows; a Dataset's are read when they are used.
-        y : ndarray or None
-            Their targets.
-        """
-        y = None if self.y is None else self.y[index]
-        if isinstance(self.X, Dataset):
-            return Subset(self.X, index.tolist()), y
-        if isinstance(self.X, dict):
-            return {key: array[index] for key, array in self.X.items()}, y
-        return self.X[index], y
 
 
 def target_kind(net: NeuralNet) -> Target:

@@ -1,4 +1,4 @@
-"""Weights, optimisers, generators and history of a skorch net <-> plain values; knows nothing of epochs, callbacks or files."""
+"""Weights, optimisers, generators and history of a skorch net <-> plain values; knows no epochs, callbacks or files."""
 
 from __future__ import annotations
 

@@ -14,9 +14,6 @@ from skorch.callbacks import EpochScoring
 Metrics = dict[str, float]
 """Metric key -> value of one epoch; counts and seconds are floats too, except ``epoch``, an int."""
 
-PER_EPOCH = ("epoch", "train_loss", "valid_loss", "train_s", "epoch_s")
-"""Keys of every epoch, beside ``valid_<scorer>`` and whatever else the net's callbacks record."""
-
 SECONDS = ("train_s", "epoch_s")
 """Keys of an epoch that are durations: no quality of the net."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import json
 import time
 from collections.abc import Mapping
@@ -250,8 +251,12 @@ def _copy(state_dict: Mapping[str, Any]) -> dict[str, Any]:
 def _raised_by_callback(trace: TracebackType | None) -> bool:
     """Whether a callback raised the KeyboardInterrupt, skorch's way to end a training, and not a person.
 
-    A person's comes up wherever the program happens to be, mostly deep inside torch or a scorer.
+    A callback, or what it calls, says ``raise``; a person's comes up in the middle of whatever the program does.
     """
-    while trace is not None and trace.tb_next is not None:
+    instruction, in_callback = None, False
+    while trace is not None:
+        frame = trace.tb_frame
+        instruction = frame.f_code.co_code[trace.tb_lasti]
+        in_callback = in_callback or isinstance(frame.f_locals.get("self"), Callback)
         trace = trace.tb_next
-    return trace is not None and isinstance(trace.tb_frame.f_locals.get("self"), Callback)
+    return in_callback and instruction == dis.opmap["RAISE_VARARGS"]

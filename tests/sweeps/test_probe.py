@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import random
+import re
+import signal
 from dataclasses import replace
 
 import nets
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from inline_sweeps import plan_of
+from skorch.callbacks import Callback
 
 from sweeps.errors import SpecError
 from sweeps.probe import probe
@@ -42,6 +45,54 @@ def test_every_class_is_among_the_few_rows(job):
     assert set(scored) == {3}
 
 
+def test_validation_has_more_rows_than_two_batches(job):
+    sizes: list[int] = []
+    probe(replace(job, scorers={"n": lambda net, X, y: sizes.append(len(y)) or 0.0}), [{"batch_size": 5}])
+    assert set(sizes) == {1200}
+
+
+class Forgets(Callback):
+    """Changes the net as a global of its module says, which no checkpoint holds."""
+
+    def __init__(self, by=0.0):
+        self.by = by
+
+    def on_epoch_begin(self, net, **kwargs):
+        DRAWN.append(self.by)
+        with torch.no_grad():
+            next(net.module_.parameters()).add_(sum(DRAWN))
+
+
+DRAWN: list[float] = []
+
+
+@pytest.mark.parametrize(("by", "max_epochs", "expected"), [(1.0, 4, False), (0.0, 4, True), (1.0, 1, True)])
+def test_a_net_that_goes_on_otherwise_from_its_state_is_not_faithful(job, by, max_epochs, expected):
+    DRAWN.clear()
+    job = replace(job, net=nets.make_net(callbacks=[Forgets(by)]))
+    assert probe(job, [{"max_epochs": max_epochs}]).is_faithful is expected
+
+
+def test_metrics_that_are_not_numbers_do_not_make_a_net_unfaithful(job):
+    assert probe(replace(job, scorers={"nan": lambda net, X, y: float("nan")}), [{}]).is_faithful
+
+
+def test_folds_go_on_alike_too():
+    assert probe(plan_of({"lr": [0.1]}, validation={"type": "cv", "n_splits": 3}).job, [{}]).is_faithful
+
+
+def test_a_net_that_cannot_be_measured_is_known(job):
+    with pytest.raises(SpecError, match="one row is too few"):
+        probe(replace(job, net=nets.make_net(module=Pairs)), [{}])
+
+
+class Pairs(nets.Tiny):
+    def forward(self, X):
+        if len(X) < 2:
+            raise ValueError("one row is too few")
+        return super().forward(X)
+
+
 def test_the_process_and_the_net_stay_as_they_were(job):
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(7)
@@ -67,10 +118,17 @@ def test_the_first_config_that_trains_counts(job):
 
 
 def test_when_all_fail_the_last_error_is_told_with_the_line_of_the_users_code(job):
-    with pytest.raises(
-        SpecError, match=r"none of 2 configs .* ValueError: nodes must be positive, not -1 .*nets\.py:\d+"
-    ):
+    with pytest.raises(SpecError) as error:
         probe(job, [{"module__nodes": 0}, {"module__nodes": -1}])
+    message = str(error.value)
+    assert "none of 2 configs" in message
+    assert "the last one, {'module__nodes': -1}, ended with ValueError: nodes must be positive, not -1" in message
+    assert re.search(r"nets\.py:\d+", message)
+
+
+def test_without_configs_the_message_says_so(job):
+    with pytest.raises(SpecError, match=r"none of 0 configs .*; there is none"):
+        probe(job, [])
 
 
 def test_an_error_outside_the_users_code_is_told_where_it_came_up(job):
@@ -80,7 +138,7 @@ def test_an_error_outside_the_users_code_is_told_where_it_came_up(job):
 
 def test_an_interrupt_is_no_failure_of_a_config(job):
     def interrupt(net, X, y):
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         probe(replace(job, scorers={"s": interrupt}), [{}, {}])

@@ -1,4 +1,4 @@
-"""Whole sweeps on a real Ray of this machine, with two CPUs and two logical GPUs."""
+"""Whole sweeps on a real Ray of this machine, with one CPU, which two trials may share, and two logical GPUs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module", autouse=True)
 def running_ray():
     """One Ray for the module; every sweep uses the Ray that is there."""
-    ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -90,7 +90,10 @@ def test_every_searcher_runs_with_every_scheduler(run, data, searcher, scheduler
 
 
 def test_ashas_decisions_equal_an_independent_replay_of_the_journal(run):
-    result = run(SPACE, searcher={"name": "random", "num_samples": 14}, scheduler=SCHEDULERS["asha"])
+    two_at_once = {"cpu": 0.5}
+    result = run(
+        SPACE, searcher={"name": "random", "num_samples": 14}, scheduler=SCHEDULERS["asha"], resources=two_at_once
+    )
     rungs: dict[int, dict[int, float]] = {1: {}, 2: {}, 4: {}}
     stopped = {}
     for event in journal.read(result.paths.journal):
@@ -165,8 +168,8 @@ def test_a_trial_whose_worker_died_once_goes_on_from_its_checkpoint_as_if_nothin
 
 
 def test_warm_workers_are_reused_from_trial_to_trial(run):
-    result = run(SPACE, searcher={"name": "random", "num_samples": 12}, scheduler="asha")
-    assert result.trials.pid.nunique() <= 2
+    result = run(SPACE, searcher={"name": "random", "num_samples": 12}, scheduler="asha", resources={"cpu": 0.5})
+    assert result.trials.pid.nunique() == 2
 
 
 def test_a_share_of_a_gpu_is_seen_by_its_trial_alone(run):

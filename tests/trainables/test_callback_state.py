@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import random
 from collections import defaultdict
 
 import numpy as np
@@ -111,6 +113,19 @@ class Derived(defaultdict):
     pass
 
 
+class Bag:
+    def __init__(self, held):
+        self.held = held
+
+    def grow(self):
+        self.held.append(1)
+
+
+def counter():
+    counts = [0]
+    return lambda: counts.append(1)
+
+
 class Holds(Callback):
     def __init__(self, held=None):
         self.held = held
@@ -125,8 +140,14 @@ class Holds(Callback):
         (lambda: Derived(int), lambda value: value.update(a=1)),
         (lambda: type("Bag", (), {"n": 0})(), lambda value: setattr(value, "n", 1)),
         (lambda: (len, [1]), lambda value: value[1].append(2)),
+        (lambda: Bag(Bag(1)), lambda value: setattr(value.held, "held", 2)),
+        (lambda: Bag(np.random.default_rng(0)), lambda value: value.held.random()),
+        (lambda: Bag(torch.zeros(2)), lambda value: value.held.add_(1)),
+        (counter, lambda value: value()),
+        (lambda: Bag([0]).grow, lambda value: value()),
+        (lambda: [0].append, lambda value: value(1)),
     ],
-    ids=["container", "object", "nested"],
+    ids=["container", "object", "nested", "deeper", "generator", "tensor", "closure", "method", "builtin method"],
 )
 def test_a_visible_change_inside_what_cannot_be_stored_is_refused(held, change):
     net, state = begun(Holds(held))
@@ -134,6 +155,56 @@ def test_a_visible_change_inside_what_cannot_be_stored_is_refused(held, change):
     change(callback_of(net, "Holds").held_)
     with pytest.raises(NotPlainError, match="'held_'"):
         state.state()
+
+
+@pytest.mark.parametrize(
+    "held", [lambda: itertools.cycle([1, 2]), lambda: (n for n in (1, 2)), lambda: Bag(iter([1])), lambda: [iter([1])]]
+)
+def test_an_iterator_is_refused_as_it_does_not_tell_where_it_is(held):
+    _, state = begun(Holds(held))
+    with pytest.raises(NotPlainError, match="'held_'"):
+        state.state()
+
+
+def test_what_belongs_to_the_net_or_to_the_fresh_process_is_no_change(tmp_path):
+    class Watches(Callback):
+        def on_train_begin(self, net, **kwargs):
+            self.calls_ = 0
+            self.module_ = Bag(net.module_)
+            self.count_ = lambda: self.calls_
+            self.data_ = Bag(torch.utils.data.TensorDataset(torch.zeros(2)))
+            self.mean_ = Bag(torch.zeros(2))
+            self.file_ = (tmp_path / "log").open("w")
+
+    net, state = begun(Watches())
+    net.module_.train()
+    with torch.no_grad():
+        net.module_.weight += 1
+    watches = callback_of(net, "Watches")
+    watches.calls_ = 3
+    saved = state.state()["Watches"]
+    watches.file_.close()
+    assert saved == {"attributes": {"calls_": {"value": 3}}}
+
+
+@pytest.mark.parametrize(
+    ("make", "draw"),
+    [
+        (np.random.default_rng, lambda drawn: drawn.random()),
+        (np.random.RandomState, lambda drawn: drawn.random()),
+        (random.Random, lambda drawn: drawn.random()),
+        (lambda seed: torch.Generator().manual_seed(seed), lambda drawn: torch.rand(1, generator=drawn).item()),
+    ],
+    ids=["numpy", "legacy", "python", "torch"],
+)
+def test_random_numbers_go_on_where_they_were(make, draw):
+    net, state = begun(Holds(lambda: [make(3)]))
+    (own,) = callback_of(net, "Holds").held_
+    first = draw(own)
+    other, other_state = begun(Holds(lambda: [make(3)]))
+    other_state.load_state(state.state())
+    (found,) = callback_of(other, "Holds").held_
+    assert draw(found) == draw(own) != first
 
 
 class OwnState(Callback):

@@ -52,9 +52,8 @@ def test_a_dict_keeps_integers_and_casts_floats():
     data = TrialData.make({"ids": np.arange(ROWS, dtype=np.int32), "x": X.astype(np.float64)})
     assert {key: array.dtype.name for key, array in data.X.items()} == {"ids": "int64", "x": "float32"}
     assert data.notes == ("X['ids']: cast from int32 to int64", "X['x']: cast from float64 to float32")
-    rows, y = data.rows(np.array([3, 1]))
-    assert rows["ids"].tolist() == [3, 1]
-    assert y is None
+    assert data.X["ids"].tolist() == list(range(ROWS))
+    assert data.y is None
 
 
 @pytest.mark.parametrize(
@@ -226,13 +225,6 @@ def test_classes_are_those_of_a_classifier():
     assert TrialData.make(X, LABELS).classes is None
 
 
-def test_rows_takes_the_same_rows_of_both():
-    data = TrialData.make(X, LABELS, target="classifier")
-    features, y = data.rows(np.array([5, 2]))
-    assert np.array_equal(features, X[[5, 2]])
-    assert y.tolist() == [1, 0]
-
-
 def test_the_fingerprint_depends_on_contents_dtype_and_shape_only():
     def fingerprint(features, y=LABELS, **kwargs):
         return TrialData.make(features, y, **kwargs).fingerprint
@@ -273,9 +265,6 @@ def test_a_dataset_is_left_alone_and_split_by_index():
     assert data.n_rows == ROWS
     assert len(data.splits[0].valid) == 5
     assert "not stratified" in data.notes[0]
-    subset, y = data.rows(np.array([4, 9]))
-    assert [int(label) for _, label in subset] == [0, 1]
-    assert y is None
     assert data.fingerprint != TrialData.make(TensorDataset(torch.tensor(X[:-1]))).fingerprint
 
 
@@ -284,7 +273,7 @@ def test_labels_beside_a_dataset_stratify_its_splits():
     data = TrialData.make(TensorDataset(torch.tensor(X), torch.tensor(y)), y, target="classifier")
     assert y[data.splits[0].valid].sum() == 1
     assert data.classes.tolist() == [0, 1]
-    assert data.rows(np.array([16]))[1].tolist() == [1]
+    assert data.y.tolist() == y.tolist()
 
 
 def test_a_dataset_without_length_is_refused():

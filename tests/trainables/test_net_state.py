@@ -7,6 +7,7 @@ import pytest
 import torch
 from faithful_cases import Body, classifier
 from skorch import NeuralNetClassifier
+from torch.utils.data import RandomSampler
 
 from trainables.net_state import learning_modules, load_net_state, net_state
 from trainables.plain import NotPlainError
@@ -46,6 +47,22 @@ def test_gradients_are_kept_only_for_a_net_that_may_gather_them():
         load_net_state(other, net_state(net))
         found = {name for name, parameter in other.module_.named_parameters() if parameter.grad is not None}
         assert found == kept
+
+
+@pytest.mark.parametrize("name", ["iterator_train__generator", "iterator_train__sampler"])
+def test_generators_among_the_parameters_go_on(name):
+    def make():
+        generator = torch.Generator().manual_seed(3)
+        return generator if name.endswith("generator") else RandomSampler(range(4), generator=generator)
+
+    def draw(net):
+        part = net.get_params(deep=False)[name]
+        return torch.rand(1, generator=getattr(part, "generator", part)).item()
+
+    net, other = make_net(**{name: make()}), make_net(**{name: make()})
+    first = draw(net)
+    load_net_state(other, net_state(net))
+    assert draw(other) == draw(net) != first
 
 
 def test_numbers_of_numpy_and_torch_in_the_history_become_numbers():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -314,13 +315,46 @@ def test_an_interrupt_ahead_of_a_score_leaves_out_the_epoch_without_it():
     assert "valid_mine" in training.log[-1]
 
 
-@pytest.mark.parametrize("where", ["module", "scorer"])
-def test_an_interrupt_by_a_person_is_passed_on(where: str, monkeypatch: pytest.MonkeyPatch):
-    def press(*args: Any, **kwargs: Any) -> Any:
-        raise KeyboardInterrupt
+def end() -> None:
+    raise KeyboardInterrupt
 
-    training = train(EpochScoring(press if where == "scorer" else "accuracy", name="x"), epochs=0)
-    if where == "module":
+
+def test_an_interrupt_that_a_helper_of_a_callback_raises_ends_the_training_too():
+    class Delegates(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 2:
+                end()
+
+    training = train(Delegates())
+    assert training.finished
+    assert training.epoch == 2
+
+
+def press(*args: Any, **kwargs: Any) -> Any:
+    """Ctrl-C in the middle of something."""
+    signal.raise_signal(signal.SIGINT)
+
+
+class Slow(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        press()
+
+
+class Tidies(Callback):
+    """Passes on what comes up."""
+
+    def on_epoch_end(self, net, **kwargs):
+        try:
+            press()
+        except KeyboardInterrupt:
+            self.seen_ = True
+            raise
+
+
+@pytest.mark.parametrize("callback", [EpochScoring(press, name="x"), Slow(), Tidies(), None])
+def test_an_interrupt_by_a_person_is_passed_on(callback: Callback | None, monkeypatch: pytest.MonkeyPatch):
+    training = train(*[callback] if callback else [], epochs=0)
+    if callback is None:
         monkeypatch.setattr(training.net.module_, "forward", press)
     with pytest.raises(KeyboardInterrupt):
         training.run_epoch()
