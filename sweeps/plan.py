@@ -119,9 +119,9 @@ def make_plan(
     job, seen = _probe_metric(job, _first_configs(config, space, objective))
     job = replace(job, rungs=_rungs(config.scheduler, max_epochs))
     n_trials = how_many(config.searcher, space)
-    schedule_notes = _schedule_notes(config, job, max_epochs, n_trials)
-    notes = (*trial_data.notes, *_count_notes(config, n_trials), *_metric_notes(objective), *schedule_notes)
-    return SweepPlan(config, space, job, n_trials, max_epochs, seen, notes)
+    notes = [*trial_data.notes, *_count_notes(config, n_trials), *_metric_notes(objective)]
+    notes += [*_schedule_notes(config, job, max_epochs, n_trials), *_resume_notes(seen)]
+    return SweepPlan(config, space, job, n_trials, max_epochs, seen, tuple(notes))
 
 
 def check_machines(config: SweepConfig, nodes: Sequence[Node]) -> None:
@@ -204,6 +204,12 @@ def _schedule_notes(config: SweepConfig, job: TrialJob, max_epochs: int, n_trial
     }
     is_idle, text = idle.get(scheduler.name, (False, ""))
     return [f"scheduler: {text}"] if is_idle else []
+
+
+def _resume_notes(seen: Probe) -> list[str]:
+    if seen.is_faithful:
+        return []
+    return ["net: it trains on differently after a checkpoint, so a trial that is resumed will not repeat exactly"]
 
 
 def _callback_problems(net: NeuralNet) -> list[Problem]:

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 import torch
 from inline_sweeps import plan_of
-from skorch import NeuralNetBinaryClassifier, NeuralNetRegressor
-from skorch.callbacks import LRScheduler
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import Checkpoint, LRScheduler
+from torch import nn
 
 from search_spaces.domains import Integer
 from sweeps.cluster import this_machine
@@ -229,3 +230,51 @@ def test_resources_that_no_machine_has_are_infeasible():
     with pytest.raises(InfeasibleError, match="2 CPU and 3 GPU"):
         check_machines(config, [Node(8, 0), Node(1, 4)])
     assert this_machine().cpus >= 1
+
+
+class Forgetful(nn.Module):
+    """Keeps a count beside its parameters that no checkpoint has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(nets.N_FEATURES, nets.N_CLASSES)
+        self.calls = 0
+
+    def forward(self, X):
+        self.calls += 1
+        return self.layer(X) * (1 + 0.1 * self.calls)
+
+
+def test_a_net_that_does_not_go_on_from_a_checkpoint_as_it_would_have_is_noted():
+    net = NeuralNetClassifier(Forgetful, criterion=nn.CrossEntropyLoss, max_epochs=3)
+    notes = plan_of({"lr": [0.1]}, net=net).notes
+    assert any("trains on differently after a checkpoint" in note for note in notes)
+    assert not any("differently" in note for note in plan_of({"lr": [0.1]}).notes)
+
+
+def test_a_checkpoint_callback_that_all_trials_would_share_is_refused():
+    with pytest.raises(SpecError, match="Checkpoint would use the same files in every trial"):
+        plan_of({"lr": [0.1]}, net=nets.make_net(callbacks=[Checkpoint()]))
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "said"),
+    [
+        ({"name": "asha", "grace_period": 4}, "no rung lies below max_epochs 4"),
+        ({"name": "pbt"}, "ends before the first perturbation"),
+        ({"name": "median", "min_samples": 5}, "give no median of 5"),
+    ],
+)
+def test_a_scheduler_that_cannot_do_anything_here_is_noted(scheduler, said):
+    assert any(said in note for note in plan_of({"lr": [0.1, 0.2]}, scheduler=scheduler).notes)
+
+
+def test_the_scorer_that_a_metric_of_scikit_learn_means_is_proposed():
+    with pytest.raises(SpecError, match="did you mean valid_balanced_accuracy"):
+        plan_of({"lr": [0.1]}, metric="balanced_accuracy")
+
+
+def test_a_scorer_that_fails_is_blamed_and_not_the_net():
+    with pytest.raises(SpecError) as caught:
+        plan_of({"lr": [0.1]}, metric="valid_f1")
+    assert caught.value.problems[0].where == "metric.name"

@@ -255,6 +255,7 @@ data: {{type: npz, path: rows.npz}}
 metric: {{name: valid_acc, goal: maximize}}
 parameters: {{lr: [0.1, 0.2]}}
 searcher: {{name: grid}}
+scheduler: {{name: fifo}}
 """
 
 
