@@ -15,6 +15,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A loaded machine is no failure, and what CI tries is the same each time.
+settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("patient")
 
 # Nets of the tests are imported as `nets` here and in Ray's workers alike.
 _HERE = Path(__file__).parent

@@ -109,7 +109,7 @@ def test_a_signal_ends_the_sweep_resumable_and_says_how(tmp_path):
     process = start("run", write_spec(tmp_path, "asked", scheduler), "--storage", tmp_path, "-q")
     wait_for_epochs(root, 5, process)
     os.kill(process.pid, signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, err
     assert err.strip().splitlines()[-1].endswith(f"sweeps resume {root}")
     stopped = decisions(root)
