@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 _EXPECTED = (SpecError, NoTrialSucceededError, SweepNotFoundError, SweepStateError, InfeasibleError)  # else: a bug
 _INTERRUPTED = 130
-_PIPED_WIDTH = 1_000  # nothing is folded where no terminal shows it
 
 app = typer.Typer(
     help="Hyperparameter sweeps of skorch nets on Ray Tune.",
