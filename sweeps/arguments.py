@@ -20,6 +20,15 @@ FailOn = Annotated[
     Literal["all", "any", "none"], typer.Option(help="Exit with 3 if all, any or none of the trials failed.")
 ]
 Address = Annotated[str | None, typer.Option(help="Of a Ray cluster; by default this machine.")]
+Accept = Annotated[
+    bool, typer.Option("--accept-changes", help="Go on though net or data are not those that the sweep began with.")
+]
+Resume = Annotated[
+    Literal["never", "auto", "must"],
+    typer.Option(
+        help="If the sweep exists: refuse (never) or go on with it (auto, must); must refuses to make a new one."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and the result.")]
 ExportAs = Annotated[
     Literal["csv", "parquet", "json", "model"],

@@ -1,151 +1,209 @@
-"""Attempt: one run of a sweep's driver on Ray Tune. Fresh and resumed sweeps take the same road from their records."""
+"""Attempt: one run of a sweep's driver. Fresh, resumed and extended sweeps take the same road from their records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from sweeps.best_net import write_best
-from sweeps.config import SweepConfig
-from sweeps.errors import InfeasibleError, SweepStateError
+from sweeps.errors import InfeasibleError, NoTrialSucceededError, SweepStateError
+from sweeps.execution import Execution
 from sweeps.journal import Journal
+from sweeps.lock import Hold, asked_to_stop, clear_stop
 from sweeps.plan import SweepPlan
 from sweeps.progress import Watcher
 from sweeps.proposals import make_proposals
-from sweeps.recorder import Recorder, StopRules
-from sweeps.records import SweepState
-from sweeps.resources import share_of
+from sweeps.recorder import Recorder
+from sweeps.records import SweepState, TrialRecord, TrialStatus
+from sweeps.retention import Keeper, free_space_problem
 from sweeps.schedulers import AshaScheduler, MedianScheduler, PopulationScheduler, make_scheduler
 from sweeps.searchers import SweepSearcher
 from sweeps.signals import Signals
-from sweeps.storage import SweepPaths, read_manifest
+from sweeps.stop_rules import FAILING, AllAlike, Rule, StopRules, every, metric_target, time_budget, when
+from sweeps.storage import SweepPaths, push, read_manifest
 from sweeps.tables import write_tables
-from trainables.job import PackedJob
-from trainables.net import NetTrainable
+from trainables.claim import Claim
+
+# Why a sweep ended early, beside the reasons of `stop_rules`.
+_ASKED, _STOPPED, _FULL, _LOST = "interrupted", "stopped", "disk full", "taken over"
+# Seconds between two looks at what the file system has to say.
+_LOOK_S = 2.0
 
 
+@dataclass(frozen=True)
 class Attempt:
-    """Runs the trials that a sweep still lacks, with a fresh Tuner that knows what the records say.
+    """The trials that a sweep still lacks, and what it takes to run them.
 
-    Parameters
+    Attributes
     ----------
     plan : SweepPlan
         Checked; its job names the folder of the trials.
     paths : SweepPaths
-        The sweep's directory; the caller holds its lock.
+        The sweep's directory.
     state : SweepState
         All records so far: empty for a fresh sweep.
+    hold : Hold
+        Of the sweep's lock.
     watcher : Watcher
         Told the state after each sync, and what a person should know.
+    again : tuple of int, default=()
+        Trials that failed and are to be tried once more.
     """
 
-    def __init__(self, plan: SweepPlan, paths: SweepPaths, state: SweepState, watcher: Watcher) -> None:
-        self._plan = plan
-        self._paths = paths
-        self._state = state
-        self._watcher = watcher
-        self._number = len(state.attempts) + 1
+    plan: SweepPlan
+    paths: SweepPaths
+    state: SweepState
+    hold: Hold
+    watcher: Watcher
+    again: tuple[int, ...] = ()
 
-    def run(self, search_path: Sequence[Path]) -> None:
+    @property
+    def ray_folder(self) -> Path:
+        """For Ray's own files; known before it runs."""
+        return self.paths.ray(len(self.state.attempts) + 1)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether any trial is left to run."""
+        return bool(self.again or self.state.unfinished) or len(self.state.trials) < self.plan.n_trials
+
+    def run(self, execute: Callable[[Execution], None]) -> None:
         """Runs to the end, a stop rule or a signal, then writes the tables and the best net.
 
         Parameters
         ----------
-        search_path : sequence of Path
-            Folders from which workers import user modules.
+        execute : callable
+            Runs the trials: `sweeps.tuning.on_ray` or `sweeps.inline.in_process`.
 
         Raises
         ------
         InfeasibleError
-            The storage failed.
+            The storage failed or is full.
+        SweepStateError
+            Another driver has taken the sweep over.
+        NoTrialSucceededError
+            The first trials all failed alike.
         KeyboardInterrupt
             A signal stopped it; everything is written.
         """
         try:
-            self._run(search_path)
-            write_tables(self._state, self._paths.trials_table, self._paths.metrics_table)
+            reason = self._run(execute)
+            write_tables(self.state, self.paths.trials_table, self.paths.metrics_table)
             self._write_best()
+            push(self.paths, self.paths.trials_table, self.paths.metrics_table, self.paths.best)
         except OSError as error:
-            again = f"mend it and go on with `sweeps resume {self._paths.root}`"
-            raise InfeasibleError(f"storage {self._paths.root} failed: {error}; {again}") from error
-        if self._state.attempts[-1]["reason"] == "interrupted":
-            root = str(self._paths.root)
-            raise KeyboardInterrupt(f"what {root} had found is saved; Sweep.resume({root!r}) goes on")
+            where = self.paths.location
+            text = f"storage {where} failed: {error}\nmend it and go on with: sweeps resume {where}"
+            raise InfeasibleError(text) from error
+        self._raise_for(reason)
 
-    def _run(self, search_path: Sequence[Path]) -> None:
-        config, plan = self._plan.config, self._plan
-        with Journal(self._paths.journal) as journal, Signals(self._watcher.tell) as signals:
-            recorder = Recorder(journal, self._state, self._watcher, config.failure.max_failures)
-            recorder.record("attempt", attempt=self._number, n_trials=plan.n_trials, rungs=list(plan.job.rungs))
-            stop = StopRules(self._state, config.stop.time_budget_s, config.stop.metric_target)
-            stop.is_asked = lambda: signals.caught is not None
+    def _run(self, execute: Callable[[Execution], None]) -> str:
+        clear_stop(self.paths)
+        with Journal(self.paths.journal, self.paths.remote_journal) as journal, Signals(self.watcher.tell) as signals:
+            failing = AllAlike(self.plan.config.failure.give_up_after)
+            recorder = self._recorder(journal, failing)
+            plan = self.plan
+            aims = {"n_trials": plan.n_trials, "max_epochs": plan.max_epochs, "rungs": list(plan.job.rungs)}
+            recorder.record("attempt", attempt=plan.job.attempt, **aims)
+            journal.flush(force=True)
+            Claim(self.paths.trials, plan.job.attempt).take()
+            if journal.lost is not None:
+                self.watcher.tell(f"note: {journal.lost}")
             searcher = self._searcher(recorder)
-            self._tuner(recorder, searcher, stop, search_path).fit()
-            reason = stop.reason or ("complete" if searcher.is_done else "interrupted")
+            stop = StopRules(self._rules(signals, searcher, failing))
+            execute(Execution(plan.config, plan.job, searcher, self._scheduler(recorder), recorder, stop))
+            reason = stop.reason or ("complete" if searcher.is_done else "stopped" if searcher.is_closed else _ASKED)
+            self._refuse_lost(reason)
             recorder.record("attempt_end", reason=reason, signal=signals.caught)
-            recorder.interrupt_rest(self._paths.trials)
-            if searcher.shortfall:
-                self._watcher.tell(f"note: there were {searcher.shortfall} distinct configs fewer than asked for")
+            recorder.interrupt_rest()
+        if searcher.shortfall:
+            self.watcher.tell(f"note: there were {searcher.shortfall} distinct configs fewer than asked for")
+        return reason
+
+    def _recorder(self, journal: Journal, failing: AllAlike) -> Recorder:
+        config = self.plan.config
+        recorder = Recorder(
+            journal, self.state, self.watcher, self.paths.trials, max_failures=config.failure.max_failures
+        )
+        keeper = Keeper(self.paths.trials, self.state, config.checkpoint.keep)
+
+        def on_end(record: TrialRecord) -> None:
+            failing.note(record)
+            keeper.retain(record)
+
+        recorder.on_end = on_end
+        return recorder
+
+    def _rules(self, signals: Signals, searcher: SweepSearcher, failing: AllAlike) -> list[Rule]:
+        config = self.plan.config
+
+        def asked() -> str | None:
+            asked = asked_to_stop(self.paths)
+            if asked == "drain":
+                searcher.close()
+            return _STOPPED if asked == "now" else None
+
+        def full() -> str | None:
+            return _FULL if free_space_problem(self.paths, config.checkpoint.min_free_gb) else None
+
+        return [
+            when(lambda: signals.caught is not None, _ASKED),
+            when(self.hold.is_lost, _LOST),
+            failing,
+            metric_target(self.state, config.stop.metric_target),
+            time_budget(config.stop.time_budget_s),
+            every(_LOOK_S, asked),
+            every(_LOOK_S, full),
+        ]
 
     def _write_best(self) -> None:
-        if self._state.best is None:
+        if self.state.best is None:
             return
         try:
-            write_best(self._paths, read_manifest(self._paths), self._plan, self._state.best)
+            write_best(self.paths, read_manifest(self.paths), self.plan, self.state.best)
         except SweepStateError as error:  # all else that was found is there
-            self._watcher.tell(f"note: best/ was not written: {error}")
+            self.watcher.tell(f"note: best/ was not written: {error}")
+
+    def _refuse_lost(self, reason: str) -> None:
+        if reason == _LOST:  # nothing more may be written here
+            raise SweepStateError(f"{self.paths.location} was taken over by another driver while this one seemed dead")
+
+    def _raise_for(self, reason: str) -> None:
+        again = f"sweeps resume {self.paths.location}"
+        if reason == _ASKED:
+            root = self.paths.location
+            raise KeyboardInterrupt(f"what {root} had found is saved; Sweep.resume({root!r}) goes on")
+        if reason == _FULL:
+            problem = free_space_problem(self.paths, self.plan.config.checkpoint.min_free_gb) or "the disk was full"
+            raise InfeasibleError(f"paused: {problem}\ngo on with: {again}")
+        if reason == FAILING:
+            failed = [record for record in self.state.trials.values() if record.status is TrialStatus.FAILED]
+            cause = (failed[-1].error or "unknown error").splitlines()[0]
+            text = f"stopped, since the first {len(failed)} trials all failed alike: {cause}"
+            raise NoTrialSucceededError(f"{text}\nmend it and go on with: {again} --retry-failed")
 
     def _searcher(self, recorder: Recorder) -> SweepSearcher:
-        config = self._plan.config
-        proposals = make_proposals(config.searcher, self._plan.space, self._plan.job.objective)
+        config = self.plan.config
+        proposals = make_proposals(config.searcher, self.plan.space, self.plan.job.objective)
         limit = config.resources.max_concurrent_trials
-        searcher = SweepSearcher(proposals, self._state, self._plan.n_trials, recorder.announce, limit)
+        searcher = SweepSearcher(proposals, self.state, self.plan.n_trials, recorder.announce, limit)
         recorder.try_again = searcher.try_again
-        for trial in self._state.unfinished:
+        for trial in (*self.state.unfinished, *self.again):
             searcher.try_again(trial)
         return searcher
 
     def _scheduler(self, recorder: Recorder) -> TrialScheduler:
-        plan = self._plan
+        plan = self.plan
         scheduler = make_scheduler(
             plan.config.scheduler, plan.space, plan.job.objective, max_epochs=plan.max_epochs, seed=plan.config.seed
         )
         if isinstance(scheduler, PopulationScheduler):
             scheduler.on_exploit = recorder.exploit
         if isinstance(scheduler, (AshaScheduler, MedianScheduler)):
-            scheduler.recall(self._state)
-        elif self._state.trials and plan.config.scheduler.name != "fifo":
-            self._watcher.tell(f"note: {plan.config.scheduler.name} compares only the trials that go on")
+            scheduler.recall(self.state)
+        elif self.state.trials and plan.config.scheduler.name != "fifo":
+            self.watcher.tell(f"note: {plan.config.scheduler.name} compares only the trials that go on")
         return scheduler
-
-    def _tuner(
-        self, recorder: Recorder, searcher: SweepSearcher, stop: StopRules, search_path: Sequence[Path]
-    ) -> tune.Tuner:
-        scheduler = self._scheduler(recorder)
-        job = PackedJob.pack(self._plan.job, search_path)
-        folder = self._paths.ray(self._number)
-        return tune.Tuner(
-            tune.with_resources(tune.with_parameters(NetTrainable, job=job), _placement_of(self._plan.config)),
-            tune_config=tune.TuneConfig(num_samples=-1, search_alg=searcher, scheduler=scheduler, reuse_actors=True),
-            run_config=tune.RunConfig(
-                name=folder.name,
-                storage_path=str(folder.parent),
-                callbacks=[recorder],
-                stop=stop,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=0),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        )
-
-
-def _placement_of(config: SweepConfig) -> Callable[[Mapping[str, Any]], tune.PlacementGroupFactory]:
-    def placement(trial_config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        share = share_of(config.resources, trial_config["params"])
-        return tune.PlacementGroupFactory([{"CPU": share.cpu, **({"GPU": share.gpu} if share.gpu else {})}])
-
-    return placement

@@ -141,18 +141,25 @@ class FailureConfig(Part):
     """What a failure costs."""
 
     max_failures: Natural = 3
-    """How often one trial is started again after its worker died."""
+    """How often one trial is started again after failures that may be its own; a lost machine never counts."""
+    hang_s: Seconds = 300.0
+    """Least seconds without an epoch before a trial counts as hung and its process is ended."""
+    give_up_after: Count = 5
+    """The sweep ends when the first so many trials of an attempt all fail alike."""
 
 
 class KeepConfig(Part):
-    """Which checkpoints survive at least; a trial's newest holds its best weights. Only the defaults are possible."""
+    """Which checkpoints of trials that have ended survive; every checkpoint holds its trial's best weights so far.
 
-    sweep_best: Literal[3] = 3
-    """Trials whose best weights stay to the end, by rank."""
-    trial_best: Literal[1] = 1
-    """Best weights of each trial."""
-    trial_latest: Literal[1] = 1
-    """Latest checkpoints of each trial."""
+    A trial that has not ended always keeps its newest two, or `trial_latest` if that is more.
+    """
+
+    sweep_best: Count = 3
+    """Best trials, by rank, that keep their newest checkpoint in any case."""
+    trial_best: Annotated[int, Field(ge=0, le=1)] = 1
+    """1 keeps every trial's best weights even where `trial_latest` is 0; 0 does not."""
+    trial_latest: Natural = 1
+    """Newest checkpoints of each trial: what it goes on from when it shall train for longer."""
 
 
 class CheckpointConfig(Part):
@@ -162,6 +169,8 @@ class CheckpointConfig(Part):
     """Seconds between two checkpoints of a trial; 0 writes one at every report."""
     keep: KeepConfig = KeepConfig()
     """Which checkpoints survive."""
+    min_free_gb: Annotated[float, Field(ge=0)] = 1.0
+    """Free space of the storage, in 10^9 bytes, without which a sweep neither starts nor goes on; 0 never looks."""
 
 
 class SweepConfig(Part):

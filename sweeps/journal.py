@@ -5,18 +5,33 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 import zlib
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sweeps.errors import SweepStateError
+from sweeps.journal_files import GrowingFile, Segments, files_of, first_file
+
+if TYPE_CHECKING:
+    from trainables.remote import RemoteFolder
 
 Event = dict[str, Any]
 """One record: ``type``, ``seq`` (1, 2, 3, ...) and what belongs to the type."""
 
-_FILE = "events.jsonl"
+FORMAT = 1
+"""Version of the records, which the first one tells; another one is refused."""
+
+_read_json = json.JSONDecoder().raw_decode
+_MARK = "acknowledged.json"
+# Seconds between two marks: on a disk, where they need no sync, and on a store, where each is a request; and between
+# two segments there.
+_MARK_EVERY_S = 1.0
+_STORE_MARK_EVERY_S = 20.0
+_SEGMENT_EVERY_S = 1.0
 
 
 class Journal:
@@ -28,21 +43,30 @@ class Journal:
     Parameters
     ----------
     folder : Path
-        The sweep's journal folder; made where it is missing.
+        The sweep's journal folder, as `create` made it.
+    remote : RemoteFolder, optional
+        The folder in the store that this one is a copy of: what is flushed becomes a numbered segment, one object that
+        never changes, there and then here.
+
+    Attributes
+    ----------
+    lost : str or None
+        As `losses` said when the journal was opened.
 
     Raises
     ------
     SweepStateError
-        A line before the last is damaged.
+        The journal is missing or empty, or a line before the last is damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        path = folder / _FILE
-        self._seq, self._whole = _check(path)
-        self._file = path.open("ab", buffering=0)
-        self._file.truncate(self._whole)
+    def __init__(self, folder: Path, remote: RemoteFolder | None = None) -> None:
+        self.lost = losses(folder)
+        self._folder, self._remote = folder, remote
+        self._seq, ends = _check(folder)
+        self._acknowledged, self._bytes = self._seq, sum(ends.values())
+        self._sink = GrowingFile(folder, ends) if remote is None else Segments(folder, remote, len(ends))
         self._pending: list[bytes] = []
+        self._flushed_at = self._marked_at = -math.inf
 
     def append(self, event: Mapping[str, Any]) -> Event:
         """Collects a record and gives it its number.
@@ -57,23 +81,37 @@ class Journal:
         self._pending.append(_line(body))
         return _event(body)
 
-    def flush(self) -> None:
-        """Writes what was collected and waits until the disk has it."""
+    def flush(self, *, force: bool = False) -> bool:
+        """Writes what was collected and waits until the disk, or the store, has it.
+
+        Parameters
+        ----------
+        force : bool, default=False
+            Also where a store was written to less than a second ago, which else goes on collecting.
+
+        Returns
+        -------
+        bool
+            Whether all that was appended is recorded now.
+        """
         if not self._pending:
-            return
+            return True
+        now = time.monotonic()
+        if self._remote is not None and not force and now - self._flushed_at < _SEGMENT_EVERY_S:
+            return False
         lines = b"".join(self._pending)
-        self._file.truncate(self._whole)  # of a part that an earlier try left when the disk was full
-        rest = memoryview(lines)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        os.fsync(self._file.fileno())
-        self._whole += len(lines)
+        self._sink.write(lines)
+        self._acknowledged, self._bytes, self._flushed_at = self._seq, self._bytes + len(lines), now
         self._pending.clear()
+        if now - self._marked_at >= (_MARK_EVERY_S if self._remote is None else _STORE_MARK_EVERY_S):
+            self._mark()
+        return True
 
     def close(self) -> None:
         """Flushes and closes."""
-        self.flush()
-        self._file.close()
+        self.flush(force=True)
+        self._mark()
+        self._sink.close()
 
     def __enter__(self) -> Self:
         return self
@@ -84,40 +122,108 @@ class Journal:
         if error is None:
             self.close()
         else:
-            self._file.close()  # another try to write may fail too, and would hide the first error
+            self._sink.close()  # another try to write may fail too, and would hide the first error
+
+    def _mark(self) -> None:
+        """Says beside the journal how far it goes, so that a part of it cannot vanish unnoticed.
+
+        It is not synced: written after the records, it is never ahead of them, and an older mark only says less.
+        """
+        mark = json.dumps({"seq": self._acknowledged, "bytes": self._bytes}).encode()
+        beside = self._folder / f".{_MARK}.part"
+        beside.write_bytes(mark)
+        os.replace(beside, self._folder / _MARK)
+        if self._remote is not None:
+            self._remote.write_bytes(_MARK, mark)
+        self._marked_at = time.monotonic()
+
+
+def create(folder: Path, *, in_segments: bool = False) -> None:
+    """Makes a journal without events; so one that is missing or empty later is known to be damaged.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not exist.
+    in_segments : bool, default=False
+        As a store has it.
+    """
+    folder.mkdir()
+    with first_file(folder, in_segments).open("xb") as file:
+        file.write(_line(_body({"seq": 1, "type": "created", "format": FORMAT})))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read(folder: Path) -> Iterator[Event]:
-    """The records of a journal in order; a torn last line is left out.
+    """The records of a journal in order, without the one that `create` wrote; a torn last line is left out.
 
     Raises
     ------
     SweepStateError
-        The journal is missing, or a line is damaged or out of order; the message names file and line.
+        The journal is missing or empty, or a line is damaged or out of order; the message names file and line.
     """
-    path = folder / _FILE
-    if not path.is_file():
-        raise SweepStateError(f"{path}: missing, so what this sweep did is unknown")
-    return (event for event, _ in _events(path))
+    files_of(folder)
+    return (event for event, _, _ in islice(_events(folder), 1, None))
 
 
-def _check(path: Path) -> tuple[int, int]:
-    """Last sequence number and length in bytes of what is whole."""
-    seq = whole = 0
-    if path.exists():
-        for event, end in _events(path):
-            seq, whole = event["seq"], end
-    return seq, whole
+def losses(folder: Path) -> str | None:
+    """What a person should know when a journal ends before what had been acknowledged; None where it does not."""
+    try:
+        mark = json.loads((folder / _MARK).read_bytes())
+        known, size = int(mark["seq"]), int(mark["bytes"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return None  # a power failure may leave such a mark, as it is never synced
+    files = files_of(folder)
+    if sum(path.stat().st_size for path in files) >= size:
+        return None
+    kept = sum(path.read_bytes().count(b"\n") for path in files)
+    return (
+        f"{files[-1]} ends at record {kept} although {known} had been written: its end was cut off, or an older copy "
+        "was put in its place; what is missing is taken from checkpoints or trained again"
+    )
 
 
-def _events(path: Path) -> Iterator[tuple[Event, int]]:
-    end = 0
+def _check(folder: Path) -> tuple[int, dict[Path, int]]:
+    """Last sequence number, and of each file the length in bytes of what is whole."""
+    seq, ends = 0, dict.fromkeys(files_of(folder), 0)
+    for event, path, end in _events(folder):
+        seq, ends[path] = event["seq"], end
+    return seq, ends
+
+
+def _events(folder: Path) -> Iterator[tuple[Event, Path, int]]:
+    seq = 0
+    for path in files_of(folder):
+        end = 0
+        for number, line in enumerate(_whole_lines(path), start=1):
+            event = _parse(line, number, path)
+            seq, end = seq + 1, end + len(line)
+            if event["seq"] != seq:
+                raise SweepStateError(
+                    f"{path}:{number}: record {event['seq']} stands where {seq} belongs; records are missing or doubled"
+                )
+            if seq == 1:
+                _check_head(event, path)
+            yield event, path, end
+    if not seq:
+        raise SweepStateError(f"{files_of(folder)[0]}: holds no whole record, so what this sweep did is unknown")
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for line in file:
             if not line.endswith(b"\n"):
                 return  # torn by a crash: never acknowledged
-            end += len(line)
-            yield _parse(line, number, path), end
+            yield line
+
+
+def _check_head(event: Event, path: Path) -> None:
+    if event.get("type") != "created":
+        raise SweepStateError(f"{path}:1: the record that a journal begins with is missing")
+    found = event.get("format")
+    if found != FORMAT:
+        raise SweepStateError(f"{path}:1: format {found!r} of the journal is not known; this version reads {FORMAT}")
 
 
 def _body(event: Event) -> bytes:
@@ -129,7 +235,9 @@ def _line(body: bytes) -> bytes:
 
 
 def _event(body: bytes) -> Event:
-    return dict(_decoded(json.loads(body)))
+    event: Event = _read_json(body.decode())[0]  # as json.loads, without its looking for an encoding and trailing text
+    # Looking through a record takes longer than reading it, and few hold anything that was encoded.
+    return dict(_decoded(event)) if b'"float"' in body else event
 
 
 def _parse(line: bytes, number: int, path: Path) -> Event:
@@ -137,10 +245,7 @@ def _parse(line: bytes, number: int, path: Path) -> Event:
     body += b"}"
     if check != b'%08x"}\n' % zlib.crc32(body):
         raise SweepStateError(f"{path}:{number}: damaged: the line does not have the checksum that it was written with")
-    event = _event(body)
-    if event["seq"] != number:
-        raise SweepStateError(f"{path}:{number}: record {event['seq']} stands here; lines are missing or doubled")
-    return event
+    return _event(body)
 
 
 def _encoded(value: Any) -> Any:

@@ -11,10 +11,11 @@ from typing import Any
 from rich.console import RenderableType
 
 from sweeps.errors import SpecError, SweepStateError, did_you_mean
+from sweeps.lock import is_held
 from sweeps.output import Answer, Row, brief, columns, duration, fields, flat
 from sweeps.records import SweepState, TrialRecord, TrialStatus
 from sweeps.results import SweepResult
-from sweeps.storage import DEFAULT_STORAGE, SweepPaths, is_held
+from sweeps.storage import DEFAULT_STORAGE, SweepPaths
 
 TABLE_LIMIT = 20
 """Rows that a table shows unless told otherwise."""

@@ -6,7 +6,7 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from skorch import NeuralNet
 
 from search_spaces.labels import is_import_string
-from sweeps.errors import SweepStateError
+from sweeps.fingerprints import describe_choices, describe_data, describe_net
 from sweeps.imports import resolve_import
 from sweeps.plan import SweepPlan
 
@@ -22,7 +22,7 @@ _PACKAGES = ("skorch-sweeps", "torch", "skorch", "scikit-learn", "ray", "hyperop
 
 
 def make_manifest(plan: SweepPlan, net: str | None, search_path: Sequence[Path]) -> dict[str, Any]:
-    """Name, goal, seed, data, versions and machine of a sweep that is about to start.
+    """Name, goal, seed, net, data, versions and machine of a sweep that is about to start.
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ def make_manifest(plan: SweepPlan, net: str | None, search_path: Sequence[Path])
         "max_epochs": plan.max_epochs,
         "rungs": list(job.rungs),
         "scheduler": plan.config.scheduler.name,
-        "data": {"fingerprint": data.fingerprint, "rows": data.n_rows, "splits": len(data.splits)},
+        "data": describe_data(data),
+        "net_description": describe_net(job.net) | describe_choices(job.objects),
         "notes": list(plan.notes),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "host": {"name": socket.gethostname(), "platform": sys.platform},
@@ -62,20 +63,3 @@ def make_manifest(plan: SweepPlan, net: str | None, search_path: Sequence[Path])
 
 def _unimportable(labels: Iterable[str]) -> list[str]:
     return [label for label in labels if not is_import_string(label)]
-
-
-def refuse_other_data(plan: SweepPlan, manifest: Mapping[str, Any]) -> None:
-    """Refuses to go on with data that are not those that the sweep began with.
-
-    Raises
-    ------
-    SweepStateError
-        The fingerprints differ; the message shows both.
-    """
-    begun, data = manifest["data"], plan.job.data
-    if begun["fingerprint"] != data.fingerprint:
-        raise SweepStateError(
-            f"the data are not those that {plan.config.name} began with: now {data.n_rows} rows "
-            f"({data.fingerprint[:19]}), then {begun['rows']} ({begun['fingerprint'][:19]}), so scores would not be "
-            "comparable; bring the old data back, or go on all the same with --accept-changes"
-        )

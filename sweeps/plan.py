@@ -23,6 +23,7 @@ from sweeps.errors import InfeasibleError, Problem, SpecError, did_you_mean
 from sweeps.population import mutable_names
 from sweeps.probe import Probe, probe
 from sweeps.proposals import how_many, make_proposals
+from sweeps.records import TrialRecord
 from sweeps.resources import Node, all_shares, infeasible
 from sweeps.rungs import rungs
 from trainables.data import DataError, TrialData, target_kind
@@ -72,6 +73,7 @@ def make_plan(
     data: tuple[Any, Any] | TrialData,
     space: SearchSpace,
     scorers: Mapping[str, Any],
+    records: Sequence[TrialRecord] = (),
 ) -> SweepPlan:
     """Checks a sweep and prepares it.
 
@@ -87,6 +89,8 @@ def make_plan(
         What may vary.
     scorers : mapping of str to str or callable
         Scorers beside the net's own.
+    records : sequence of TrialRecord, default=()
+        Trials that there are, of a sweep that goes on.
 
     Raises
     ------
@@ -115,10 +119,14 @@ def make_plan(
         objects=objects,
         report_every_s=0.0 if config.scheduler.name in _EPOCH_BY_EPOCH else config.report_every_s,
         checkpoint_every_s=config.checkpoint.every_s,
+        keep_latest=max(2, config.checkpoint.keep.trial_latest),
+        exploits=config.scheduler.name == "pbt",
+        hang_s=config.failure.hang_s,
     )
     job, seen = _probe_metric(job, _first_configs(config, space, objective))
-    job = replace(job, rungs=_rungs(config.scheduler, max_epochs))
-    n_trials = how_many(config.searcher, space)
+    estimate_s = seen.epoch_s / seen.rows * sum(len(split.train) for split in trial_data.splits)
+    job = replace(job, rungs=_rungs(config.scheduler, max_epochs), epoch_estimate_s=estimate_s)
+    n_trials = how_many(config.searcher, space, records)
     notes = [*trial_data.notes, *_count_notes(config, n_trials), *_metric_notes(objective)]
     notes += [*_schedule_notes(config, job, max_epochs, n_trials), *_resume_notes(seen)]
     return SweepPlan(config, space, job, n_trials, max_epochs, seen, tuple(notes))

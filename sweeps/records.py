@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from sweeps.journal import Event
+from sweeps.rows import Metrics, packed, with_shared_keys
 from trainables.objective import Objective
-
-Metrics = dict[str, float]
 
 
 class TrialStatus(StrEnum):
@@ -42,8 +41,8 @@ class TrialRecord:
         The config in force: labels and plain values; changes only under PBT.
     status : TrialStatus
         Where it stands.
-    rows : dict of int to Metrics
-        Epoch -> its metrics.
+    rows : mapping of int to Metrics
+        Epoch -> its metrics; only read, since those of an ended trial are packed.
     costs : Metrics
         Latest measurements of what the trial costs.
     best_epoch, best_value, best_params
@@ -67,7 +66,7 @@ class TrialRecord:
     trial: int
     params: dict[str, Any]
     status: TrialStatus = TrialStatus.PENDING
-    rows: dict[int, Metrics] = field(default_factory=dict)
+    rows: Mapping[int, Metrics] = field(default_factory=dict)
     costs: Metrics = field(default_factory=dict)
     best_epoch: int | None = None
     best_value: float | None = None
@@ -102,6 +101,8 @@ class SweepState:
         By number.
     attempts : list of dict
         Runs of the driver.
+    spec : str or None
+        The sweep.yaml of an extension that no attempt has followed yet.
     best : TrialRecord or None
         The trial that reached the best value first; one that failed has no weights to show for it and does not count.
     """
@@ -111,9 +112,11 @@ class SweepState:
         self.trials: dict[int, TrialRecord] = {}
         self.attempts: list[Event] = []
         self.best: TrialRecord | None = None
+        self.spec: str | None = None
         self._apply: dict[str, Callable[[Event], None]] = {
-            "attempt": self.attempts.append,
+            "attempt": self._on_attempt,
             "attempt_end": self._on_attempt_end,
+            "extend": self._on_extend,
             "trial": self._on_trial,
             "start": self._on_start,
             "report": self._on_report,
@@ -149,12 +152,22 @@ class SweepState:
         """How many trials stand at one of ``statuses``."""
         return sum(record.status in statuses for record in self.trials.values())
 
+    def _on_attempt(self, event: Event) -> None:
+        self.attempts.append(event)
+        self.spec = None
+
+    def _on_extend(self, event: Event) -> None:
+        self.spec = event["spec"]
+        for trial, params in event["prolonged"].items():
+            record = self.trials[int(trial)]
+            record.params, record.status, record.rung = params, TrialStatus.PENDING, None
+
     def _on_trial(self, event: Event) -> None:
-        self.trials[event["trial"]] = TrialRecord(event["trial"], event["params"])
+        self.trials[event["trial"]] = TrialRecord(event["trial"], with_shared_keys(event["params"]))
 
     def _on_start(self, event: Event) -> None:
         record = self.trials[event["trial"]]
-        record.status = TrialStatus.RUNNING
+        record.status, record.rung, record.cause, record.error = TrialStatus.RUNNING, None, None, None
         record.started = record.started or event["time"]
 
     def _on_report(self, event: Event) -> None:
@@ -164,8 +177,10 @@ class SweepState:
         record.checkpoint = event["checkpoint"] or record.checkpoint
         if event.get("resumed_at") is not None:
             self._take_back(record, event["resumed_at"])
+        # One that had ended before it was resumed is packed.
+        record.rows = rows = record.rows if isinstance(record.rows, dict) else dict(record.rows)
         for row in event["rows"]:
-            record.rows[int(row["epoch"])] = row
+            rows[int(row["epoch"])] = row
             self._judge(record, row)
         self.best = self._better(self.best, record)
 
@@ -202,6 +217,9 @@ class SweepState:
         record.status = TrialStatus(event["status"])
         record.rung, record.cause, record.error = event.get("rung"), event.get("cause"), event.get("error")
         record.ended = event["time"]
+        # It may stay in memory for days, as one of many thousands.
+        record.rows, record.costs = packed(record.rows), with_shared_keys(record.costs)
+        record.placement = with_shared_keys(record.placement)
         if record.status is TrialStatus.FAILED and record is self.best:
             self._find_best()
 

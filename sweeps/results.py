@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from sweeps import journal
 from sweeps.errors import NoTrialSucceededError
-from sweeps.records import SweepState, TrialRecord
+from sweeps.records import TrialRecord
 from sweeps.storage import DEFAULT_STORAGE, SweepPaths, find, read_manifest, write_text
+from sweeps.stored import read_state
 from sweeps.strict_json import as_json
 from sweeps.tables import metrics_table, trials_table
-from trainables.objective import Objective
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +57,7 @@ class SweepResult:
     ) -> None:
         self.paths = paths
         self.manifest = read_manifest(paths)
-        objective = Objective(self.manifest["metric"], self.manifest["goal"] == "maximize")
-        self.state = SweepState.replay(objective, journal.read(paths.journal))
+        self.state = read_state(paths)
         self._net = net
         self._objects = objects or {}
 

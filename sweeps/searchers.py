@@ -36,6 +36,8 @@ class SweepSearcher(Searcher):
     ----------
     shortfall : int
         How many trials fewer there were, because no further distinct config was found.
+    is_closed : bool
+        Whether it was told to hand out no further trial.
     """
 
     def __init__(
@@ -55,11 +57,14 @@ class SweepSearcher(Searcher):
         self._max_concurrent = max_concurrent
         self._again: deque[int] = deque()
         self._open: set[str] = set()
+        self.is_closed = False
 
     def suggest(self, trial_id: str) -> Any:
         """The next config; None for "not now", FINISHED only when no trial can come back for another try."""
         if self._max_concurrent is not None and len(self._open) >= self._max_concurrent:
             return None
+        if self.is_closed:
+            return self._none_left()
         if self._again:
             return self._config(trial_id, self._again.popleft())
         number = len(self._state.trials)
@@ -69,7 +74,7 @@ class SweepSearcher(Searcher):
                 self._announce(number, params)
                 return self._config(trial_id, number)
             self.shortfall, self._n_trials = self._n_trials - number, number
-        return None if self._open else str(Searcher.FINISHED)
+        return self._none_left()
 
     @property
     def is_done(self) -> bool:
@@ -77,8 +82,12 @@ class SweepSearcher(Searcher):
         return len(self._state.trials) >= self._n_trials and not self._again and not self._open
 
     def try_again(self, trial: int) -> None:
-        """Queues a trial whose worker died; it goes on from its checkpoint."""
+        """Queues a trial that was cut off; it goes on from its checkpoint."""
         self._again.append(trial)
+
+    def close(self) -> None:
+        """Hands out no further trial: those that run are the last ones."""
+        self.is_closed = True
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Frees the trial's slot; its outcome is in the records."""
@@ -94,6 +103,9 @@ class SweepSearcher(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher for a restore that is never made
+
+    def _none_left(self) -> str | None:
+        return None if self._open else str(Searcher.FINISHED)
 
     def _config(self, trial_id: str, number: int) -> dict[str, Any]:
         self._open.add(trial_id)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from typing import Any
 
 from rich.console import Console
 
@@ -14,6 +16,7 @@ from sweeps.listing import failure_lines, summary
 from sweeps.output import Format
 from sweeps.progress import Progress
 from sweeps.results import SweepResult
+from sweeps.signals import Interrupts, Signals
 from sweeps.storage import SweepPaths
 from sweeps.streams import answer, note, report
 
@@ -35,31 +38,31 @@ def watched(start: Callable[[Progress], None], paths: SweepPaths, is_quiet: bool
     Returns
     -------
     int
-        The exit code: 0, 3, or 128 and the number of the signal that stopped it.
+        The exit code: 0, 3, or 128 and the number of a signal that asked to stop, also when that came at the end. Then
+        the last line on stderr is the command that goes on, or says that nothing was created.
     """
+    with Interrupts():
+        is_interrupted = not _ran_to_its_end(start, is_quiet)
+        with Signals(lambda line: None) as signals:  # which has what the interrupts caught
+            if is_interrupted and not paths.manifest.exists():
+                note("interrupted; nothing was created")
+                return 128 + (signals.caught or signal.SIGINT)
+            result = SweepResult(paths)
+            last: dict[str, Any] = result.state.attempts[-1] if result.state.attempts else {}
+            number = signals.caught or last.get("signal")
+            is_interrupted = is_interrupted or number or last.get("reason", "interrupted") == "interrupted"
+            code = _show(result, "none" if is_interrupted else fail_on)
+            if is_interrupted or signals.caught:
+                note(f"interrupted; go on with: {_resume(paths)}")
+                return 128 + (number or signals.caught or signal.SIGINT)
+            return code
+
+
+def _ran_to_its_end(start: Callable[[Progress], None], is_quiet: bool) -> bool:
     try:
         with redirect_stdout(sys.stderr), Progress(Console(stderr=True, quiet=is_quiet)) as progress:
             progress.tell("importing torch, skorch and Ray")
             start(progress)
     except KeyboardInterrupt:
-        if not paths.manifest.exists():
-            note("interrupted; nothing was created")
-            return 128 + signal.SIGINT
-    return _finish(SweepResult(paths), fail_on)
-
-
-def _finish(result: SweepResult, fail_on: str) -> int:
-    failures = failure_lines(result.state)
-    for line in failures:
-        note(line)
-    answer(summary(result), Format.TABLE)
-    last = result.state.attempts[-1]
-    if last.get("reason", "interrupted") == "interrupted":
-        note(f"interrupted; go on with: sweeps resume {result.paths.root}")
-        return 128 + (last.get("signal") or signal.SIGINT)
-    if fail_on == "any" and failures:
-        report("some trials failed, and --fail-on is any")
-        return NoTrialSucceededError.exit_code
-    if fail_on != "none":
-        result.best_trial  # noqa: B018  # raises where there is none
-    return 0
+        return False
+    return True

@@ -1,10 +1,12 @@
-"""Signals that ask a sweep to stop: the first is noted, a second one interrupts at once. They save nothing."""
+"""Signals that ask a sweep to stop, and what they do: interrupt at once, or be noted first. They save nothing."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -12,16 +14,11 @@ from typing import Any, Self
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 
-class Signals:
-    """While in use, notes the first signal that asks to stop, for a stop rule to act on.
+class _Handlers(ABC):
+    """While in use, takes the signals that ask to stop, but for those that are ignored, as under ``nohup``.
 
     Outside the main thread, where Python takes no signals, nothing is changed. Handlers are as before at the end, also
     those that Ray and Tune put in their place meanwhile.
-
-    Parameters
-    ----------
-    tell : callable
-        Told a line when the first signal comes.
 
     Attributes
     ----------
@@ -29,15 +26,16 @@ class Signals:
         Number of the first signal.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self) -> None:
         self.caught: int | None = None
-        self._tell = tell
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             numbers = [getattr(signal, name) for name in _STOPPING if hasattr(signal, name)]
-            self._before = {number: signal.signal(number, self._note) for number in numbers}
+            handlers = {number: signal.getsignal(number) for number in numbers}
+            self._before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
+        self._take()
         return self
 
     def __exit__(
@@ -46,8 +44,59 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _take(self) -> None:
+        for number in self._before:
+            if signal.getsignal(number) != self._handle:
+                signal.signal(number, self._handle)
+
+    @abstractmethod
+    def _handle(self, number: int, frame: FrameType | None) -> None: ...
+
+
+class Interrupts(_Handlers):
+    """While in use, a signal that asks to stop raises KeyboardInterrupt, as Ctrl-C does.
+
+    What is interrupted may swallow that; ``caught`` tells of it nevertheless, and so does a `Signals` that is entered
+    later inside.
+    """
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.caught = self.caught or number
+        # Not by ``raise``, by which a net's callbacks end their training.
+        signal.default_int_handler(number, frame)
+
+
+class Signals(_Handlers):
+    """While in use, notes the first signal that asks to stop; a further one interrupts what runs, as it did before.
+
+    Parameters
+    ----------
+    tell : callable
+        Told a line when the first signal comes.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        around = [getattr(handler, "__self__", None) for handler in self._before.values()]
+        caught = [one.caught for one in around if isinstance(one, Interrupts)]
+        self.caught = self.caught or next(filter(None, caught), None)
+        return self
+
+    def asked(self) -> bool:
+        """Whether one came; takes back the signals that others have taken meanwhile, as Tune does with SIGUSR1."""
+        self._take()
+        return self.caught is not None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.caught is not None:
-            raise KeyboardInterrupt
+            before = self._before[number]
+            interrupt = before if callable(before) else signal.default_int_handler
+            interrupt(number, frame)
+            return
         self.caught = number
-        self._tell("stopping: running trials are saved at the end of their epoch; once more to quit without that")
+        with suppress(RuntimeError):  # that Python raises where a signal comes in the middle of writing to stderr
+            self._tell("stopping: running trials are saved at the end of their epoch; once more to quit without that")

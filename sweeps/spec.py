@@ -64,6 +64,34 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), *, needs: Sequenc
     return config
 
 
+def load_space(path: str | Path) -> dict[str, Any]:
+    """Read the parameters of a sweep.yaml, or of a file that holds nothing else.
+
+    Raises
+    ------
+    SpecError
+        It cannot be read, or its parameters are wrong; with everything that is.
+    """
+    text = _read(Path(path))
+    try:
+        document = parse_yaml(text)
+    except SpecError as error:
+        raise SpecError(*(replace(problem, file=str(path)) for problem in error.problems)) from None
+    data = document.data if isinstance(document.data, dict) else {}
+    is_whole = isinstance(data.get("parameters"), dict)
+    parameters = data["parameters"] if is_whole else data
+    problems = [replace(problem, file=str(path)) for problem in document.problems]
+    source = _Source(str(path), document.lines)
+    for problem in space_problems({"parameters": parameters}):
+        where = problem.where if is_whole else problem.where.removeprefix("parameters.")
+        problems.append(source.place(replace(problem, where=where)))
+    if not parameters:
+        problems.append(Problem("holds no parameters; give a mapping of parameter names to domains", file=str(path)))
+    if problems:
+        raise SpecError(*problems)
+    return dict(parameters)
+
+
 @contextmanager
 def located(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
     """Give the problems that come up inside, such as one with the data, the lines of the sweep.yaml that led to them.

@@ -1,13 +1,13 @@
-"""Where a sweep lies: its paths, manifest and lock. The only place that joins a path of a sweep."""
+"""Where a sweep lies: its paths and manifest, on a disk or a store. The only place that joins a path of a sweep."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import shutil
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,20 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
-
+from sweeps import journal
 from sweeps.errors import InfeasibleError, SweepNotFoundError, SweepStateError, did_you_mean
+from sweeps.lease import leased
+from sweeps.working_copy import JOURNAL, LOCK, pull, refresh, working_copies
+from sweeps.working_copy import push as push_to_store
+from trainables.remote import RemoteFolder, StorageError, is_remote, without_credentials
 
 FORMAT = 1
 """Version of the directory's layout; another one is refused."""
 
 DEFAULT_STORAGE = "./results"
+
+# Folders of a sweep that its working copy has; those of trials are fetched one by one.
+_COPIED = (JOURNAL, "best")
 
 
 @dataclass(frozen=True)
@@ -33,17 +39,34 @@ class SweepPaths:
     Attributes
     ----------
     root : Path
-        The sweep's directory, absolute.
+        The sweep's directory, absolute; the working copy of a sweep on an object store.
+    remote : RemoteFolder or None
+        The sweep on its object store.
     """
 
     # More methods than the budget of eight, as each path is one.
 
     root: Path
+    remote: RemoteFolder | None = None
 
     @classmethod
     def of(cls, storage: str | Path, name: str) -> SweepPaths:
-        """The paths of the sweep ``name`` below a storage folder or ``file://`` URI."""
+        """The paths of the sweep ``name`` below a storage folder or URI.
+
+        Raises
+        ------
+        InfeasibleError
+            The URI is none, or of a filesystem that pyarrow does not know.
+        """
+        if is_remote(storage):
+            remote = _remote_folder(str(storage))
+            return cls(working_copies(remote.uri) / name, remote / name)
         return cls(local_path(storage) / name)
+
+    @property
+    def location(self) -> str:
+        """Where the sweep lies, as a person names it: its directory, or its URI without credentials."""
+        return str(self.root) if self.remote is None else self.remote.uri
 
     @property
     def name(self) -> str:
@@ -63,12 +86,17 @@ class SweepPaths:
     @property
     def journal(self) -> Path:
         """Folder of the journal."""
-        return self.root / "journal"
+        return self.root / JOURNAL
+
+    @property
+    def remote_journal(self) -> RemoteFolder | None:
+        """Folder of the journal on the object store."""
+        return None if self.remote is None else self.remote / JOURNAL
 
     @property
     def lock(self) -> Path:
         """Held by the driver."""
-        return self.root / "lock"
+        return self.root / LOCK
 
     @property
     def holder(self) -> Path:
@@ -76,9 +104,19 @@ class SweepPaths:
         return self.root / "lock.json"
 
     @property
+    def stop(self) -> Path:
+        """stop.json: a request to its driver to stop."""
+        return self.root / "stop.json"
+
+    @property
     def trials(self) -> Path:
         """Folder with one folder of checkpoints a trial."""
         return self.root / "trials"
+
+    @property
+    def remote_trials(self) -> RemoteFolder | None:
+        """Folder of the trials on the object store."""
+        return None if self.remote is None else self.remote / "trials"
 
     @property
     def best(self) -> Path:
@@ -101,12 +139,12 @@ class SweepPaths:
 
 
 def local_path(storage: str | Path) -> Path:
-    """A storage folder as an absolute path.
+    """A storage folder, or ``file://`` URI, as an absolute path.
 
     Raises
     ------
     InfeasibleError
-        The URI is of a filesystem that this version cannot keep a journal on.
+        The URI has too few slashes.
     """
     text = str(storage)
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
@@ -117,40 +155,99 @@ def local_path(storage: str | Path) -> Path:
             f"storage {text}: a file:// URI has three slashes before an absolute path; give file:///{parts.netloc}"
             f"{parts.path}, or the path itself"
         )
-    if parts.scheme != "file":
-        raise InfeasibleError(
-            f"storage {parts.scheme}://{parts.netloc}{parts.path}: this version stores sweeps on paths and file:// "
-            "URIs only; give a local or shared folder"
-        )
     return Path(unquote(parts.path))
 
 
 def find(reference: str | Path, storage: str | Path = DEFAULT_STORAGE) -> SweepPaths:
-    """The sweep that a directory, a ``file://`` URI or a name below ``storage`` means.
+    """The sweep that a directory, a URI or a name below ``storage`` means; its working copy is up to date.
 
     Raises
     ------
     SweepNotFoundError
         There is no sweep; the message lists close names.
+    SweepStateError
+        Its manifest is missing.
+    InfeasibleError
+        The storage failed.
     """
-    candidates = [local_path(reference), local_path(storage) / str(reference)]
-    for root in candidates:
-        if (root / "manifest.json").is_file():
-            return SweepPaths(root)
-    if unfinished := next((root for root in candidates if (root / "sweep.yaml").is_file()), None):
-        raise SweepStateError(f"{unfinished / 'manifest.json'}: missing, so the sweep in {unfinished} cannot be read")
+    candidates = _candidates(str(reference), storage)
+    if found := next((paths for paths in candidates if exists(paths)), None):
+        return found
+    if unfinished := next((paths for paths in candidates if _is_there(paths.spec, paths)), None):
+        place = unfinished.location
+        raise SweepStateError(f"{unfinished.manifest}: missing, so the sweep in {place} cannot be read")
     names = [paths.name for paths in all_below(storage)]
-    hint = did_you_mean(str(reference), names, f"`sweeps ls {storage}` lists the sweeps there")
-    raise SweepNotFoundError(f"no sweep {str(reference)!r}, neither as a directory nor by name below {storage}; {hint}")
+    shown = without_credentials(str(storage)) if is_remote(storage) else storage
+    hint = did_you_mean(str(reference), names, f"`sweeps ls {shown}` lists the sweeps there")
+    given = without_credentials(str(reference)) if is_remote(reference) else str(reference)
+    raise SweepNotFoundError(f"no sweep {given!r}, neither as a directory nor by name below {shown}; {hint}")
+
+
+def _candidates(reference: str, storage: str | Path) -> list[SweepPaths]:
+    if is_remote(reference):
+        place, separator, query = reference.partition("?")
+        folder, _, name = place.rstrip("/").rpartition("/")
+        return [SweepPaths.of(folder + separator + query, name)]
+    return [SweepPaths(local_path(reference)), SweepPaths.of(storage, reference)]
 
 
 def all_below(storage: str | Path) -> list[SweepPaths]:
-    """Every sweep directly below a storage folder, by name."""
-    return [SweepPaths(path.parent) for path in sorted(local_path(storage).glob("[!.]*/manifest.json"))]
+    """Every sweep directly below a storage folder or URI, by name.
+
+    Raises
+    ------
+    InfeasibleError
+        The storage failed.
+    """
+    if not is_remote(storage):
+        return [SweepPaths(path.parent) for path in sorted(local_path(storage).glob("[!.]*/manifest.json"))]
+    with _store_failures(storage):
+        entries = _remote_folder(str(storage)).entries()
+        found = [SweepPaths.of(storage, entry.name) for entry in entries if entry.is_folder]
+    return [paths for paths in found if exists(paths, folders=(JOURNAL,))]
+
+
+def exists(paths: SweepPaths, *, folders: Collection[str] = _COPIED) -> bool:
+    """Whether there is a sweep; the working copy of one is brought up to date.
+
+    Parameters
+    ----------
+    paths : SweepPaths
+        Where.
+    folders : collection of str
+        What of the sweep's folders is copied from an object store.
+
+    Raises
+    ------
+    InfeasibleError
+        The storage failed.
+    """
+    if paths.remote is None:
+        return paths.manifest.is_file()
+    with _store_failures(paths.location):
+        return refresh(paths.root, paths.remote, folders)
+
+
+def bring_up_to_date(paths: SweepPaths) -> None:
+    """Makes the working copy what the object store has; for the driver, which holds the sweep."""
+    if paths.remote is not None:
+        pull(paths.root, paths.remote, _COPIED)
+
+
+def push(paths: SweepPaths, *written: Path) -> None:
+    """Writes files and folders to the object store once the driver has written them to its working copy.
+
+    Raises
+    ------
+    StorageError
+        The store failed.
+    """
+    if paths.remote is not None:
+        push_to_store(paths.root, paths.remote, written)
 
 
 def create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
-    """Makes a sweep's directory with its spec and manifest: whole, or not at all.
+    """Makes a sweep's directory with its spec, manifest and a journal without events: whole, or not at all.
 
     Raises
     ------
@@ -159,15 +256,27 @@ def create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
     InfeasibleError
         The storage cannot be written.
     """
-    refuse_existing(paths)
+    if paths.remote is None:
+        _create(paths, manifest, spec)
+        return
+    with _store_failures(paths.location), leased(paths.remote / LOCK, paths.location):
+        refuse_existing(paths)
+        shutil.rmtree(paths.root, ignore_errors=True)  # the copy of one of that name that was deleted
+        _create(paths, manifest, spec)
+        paths.remote.upload(paths.root)
+
+
+def _create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
     beside = SweepPaths(paths.root.with_name(f".{paths.name}.{uuid4().hex}.part"))
     try:
         beside.trials.mkdir(parents=True)
         write_text(beside.spec, spec)
+        journal.create(beside.journal, in_segments=paths.remote is not None)
         write_text(beside.manifest, json.dumps({"format": FORMAT, **manifest}, indent=1, ensure_ascii=False) + "\n")
+        _refuse_existing_folder(paths)
         os.rename(beside.root, paths.root)
     except OSError as error:
-        refuse_existing(paths)  # another driver was faster
+        _refuse_existing_folder(paths)  # another driver was faster
         raise InfeasibleError(f"storage {paths.root.parent} cannot be written: {error}") from error
     finally:
         shutil.rmtree(beside.root, ignore_errors=True)
@@ -181,6 +290,12 @@ def check_writable(paths: SweepPaths) -> None:
     InfeasibleError
         The storage, or the nearest folder above it that exists, cannot be written.
     """
+    if paths.remote is not None:
+        probe = f".sweeps-{uuid4().hex}"
+        with _store_failures(paths.location):
+            paths.remote.write_bytes(probe, b"")
+            paths.remote.delete(probe)
+        return
     storage = paths.root.parent
     try:
         nearest = next(folder for folder in (storage, *storage.parents) if folder.exists())
@@ -198,15 +313,28 @@ def refuse_existing(paths: SweepPaths) -> None:
     ------
     SweepStateError
         The message tells what to do.
+    InfeasibleError
+        The storage failed.
     """
+    if paths.remote is None:
+        _refuse_existing_folder(paths)
+        return
+    with _store_failures(paths.location):
+        taken = any(not entry.is_folder or entry.name != LOCK for entry in paths.remote.entries())
+    if taken:
+        raise SweepStateError(_in_use(paths))
+
+
+def _refuse_existing_folder(paths: SweepPaths) -> None:
     if paths.root.exists():
         raise SweepStateError(_in_use(paths))
 
 
 def _in_use(paths: SweepPaths) -> str:
+    place = paths.location
     return (
-        f"{paths.root} exists already, and a sweep is never overwritten: see what it found with "
-        f"`sweeps show {paths.root}`, choose another name (--name), or delete the directory"
+        f"{place} exists already, and a sweep is never overwritten: see what it found with "
+        f"`sweeps show {shlex.quote(place)}`, choose another name (--name), or delete the directory"
     )
 
 
@@ -244,42 +372,25 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def locked(paths: SweepPaths) -> Iterator[None]:
-    """Holds the sweep for one driver; a holder that died has let go.
-
-    Raises
-    ------
-    SweepStateError
-        Another process holds it; the message names host and process.
-    """
-    lock = FileLock(paths.lock, timeout=0)
-    holder = paths.holder
+def _store_failures(storage: str | Path) -> Iterator[None]:
     try:
-        lock.acquire()
-    except Timeout:
-        held_by = holder.read_text(encoding="utf-8") if holder.exists() else "an unknown process"
-        raise SweepStateError(
-            f"{paths.root} is in use by {held_by.strip()}: wait for it, or stop that process"
-        ) from None
-    try:
-        write_text(holder, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}) + "\n")
         yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+    except StorageError as error:
+        raise InfeasibleError(f"storage {without_credentials(str(storage))} failed: {error}") from error
 
 
-def is_held(paths: SweepPaths) -> bool:
-    """Whether a driver seems to be at work: judged by its process on this machine, believed of any other machine.
-
-    Only looks, since a reader that took the lock could keep a driver from starting.
-    """
+def _remote_folder(uri: str) -> RemoteFolder:
     try:
-        holder = json.loads(paths.holder.read_text(encoding="utf-8"))
-        if holder["host"] == socket.gethostname():
-            os.kill(holder["pid"], 0)
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True  # another user's process
-    return True
+        return RemoteFolder(uri)
+    except (ValueError, StorageError) as error:
+        raise InfeasibleError(
+            f"storage {without_credentials(uri)}: {error}; give a folder, or a URI of a filesystem that pyarrow knows, "
+            "such as s3://bucket/folder?region=eu-west-1"
+        ) from error
+
+
+def _is_there(path: Path, paths: SweepPaths) -> bool:
+    if paths.remote is None:
+        return path.is_file()
+    with _store_failures(paths.location):
+        return any(entry.name == path.name for entry in paths.remote.entries())

@@ -1,4 +1,4 @@
-"""Sweep: one search, made from Python or a sweep.yaml, run and resumed. What runs on Ray Tune is in `attempt`."""
+"""Sweep: one search, made from Python or a sweep.yaml, run, resumed and extended. Runs no trial itself."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from skorch import NeuralNet
 
 from search_spaces.space import SearchSpace
-from sweeps import journal
-from sweeps.attempt import Attempt
-from sweeps.cluster import is_connected, ray_session, this_machine
 from sweeps.config import SweepConfig
+from sweeps.driver import Backend, Terms, check_place, executor, told
+from sweeps.errors import SweepNotFoundError
+from sweeps.extension import Extension, extended
+from sweeps.fingerprints import refuse_changes
 from sweeps.given import as_pair, default_name, searcher_section, validation_section
-from sweeps.manifest import make_manifest, refuse_other_data
-from sweeps.plan import SweepPlan, check_machines, make_plan
+from sweeps.manifest import make_manifest
+from sweeps.plan import SweepPlan, make_plan
 from sweeps.progress import Watcher, watching
-from sweeps.records import SweepState
+from sweeps.records import TrialRecord
 from sweeps.results import SweepResult
 from sweeps.sources import from_anywhere, import_net, load_data, make_net
 from sweeps.spec import build_config, dump_spec, load_spec, located
@@ -29,14 +30,14 @@ from sweeps.storage import (
     SweepPaths,
     check_writable,
     create,
+    exists,
     find,
-    locked,
-    read_manifest,
     recorded_search_path,
     refuse_existing,
 )
+from sweeps.stored import stored_spec
+from sweeps.taken import TakenSweep, refuse_other_spec, taken
 from trainables.data import TrialData, target_kind
-from trainables.objective import Objective
 
 Located = Callable[[], AbstractContextManager[None]]
 
@@ -89,6 +90,10 @@ class Sweep:
     >>> sweep.run().best_params  # doctest: +SKIP
     {'lr': 0.1, 'batch_size': 32}
     """
+
+    config: SweepConfig
+    space: SearchSpace
+    _located: Located
 
     def __init__(
         self,
@@ -169,8 +174,10 @@ class Sweep:
         data: Any = None,
         storage: str | Path = DEFAULT_STORAGE,
         accept_changes: bool = False,
+        retry_failed: bool = False,
         progress: Watcher | bool = True,
         address: str | None = None,
+        backend: Backend = "ray",
     ) -> SweepResult:
         """Goes on with an interrupted sweep: unfinished trials from their newest checkpoint, then those still missing.
 
@@ -179,14 +186,16 @@ class Sweep:
         Parameters
         ----------
         uri : str or Path
-            Its directory, ``file://`` URI or name below ``storage``.
+            Its directory, URI or name below ``storage``.
         net, data : optional
             For a sweep that was given them as objects.
         storage : str or Path, default="./results"
             Where names are looked for.
         accept_changes : bool, default=False
-            Go on although the data are not those that the sweep began with.
-        progress, address
+            Go on although net or data are not those that the sweep began with.
+        retry_failed : bool, default=False
+            Try failed trials once more, from their newest checkpoint.
+        progress, address, backend
             As for `run`.
 
         Raises
@@ -194,25 +203,80 @@ class Sweep:
         SweepNotFoundError
             There is no such sweep.
         SweepStateError
-            It is in use, cannot be read, or its data have changed.
+            It is in use, cannot be read, or its net or data have changed; the message lists the differences.
         SpecError
             Its net or data cannot be found.
         """
         paths = find(uri, storage)
-        manifest = read_manifest(paths)
-        with locked(paths):
-            objective = Objective(manifest["metric"], manifest["goal"] == "maximize")
-            state = SweepState.replay(objective, journal.read(paths.journal))
-            needed = [key for key, value in (("net", net), ("data", data)) if value is None]
-            config, folders = load_spec(paths.spec, needs=needed), [*recorded_search_path(paths), Path.cwd()]
-            sweep = cls.__new__(cls)._assemble(config, partial(located, paths.spec), folders, net, data)
-            with watching(progress) as watcher:
-                return sweep._run(paths, state, watcher, address, None if accept_changes else manifest)
+        with watching(progress) as watcher, taken(paths, watcher) as sweep:
+            made = cls._stored(sweep, net, data)
+            return made._go_on(sweep, Terms(watcher, address, backend), accept_changes, retry_failed)
+
+    @classmethod
+    def extend(
+        cls,
+        uri: str | Path,
+        *,
+        num_samples: int | None = None,
+        max_epochs: int | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        net: NeuralNet | None = None,
+        data: Any = None,
+        storage: str | Path = DEFAULT_STORAGE,
+        accept_changes: bool = False,
+        progress: Watcher | bool = True,
+        address: str | None = None,
+        backend: Backend = "ray",
+    ) -> SweepResult:
+        """Goes on with a sweep beyond what it was made for; one that was interrupted is finished on the way.
+
+        Parameters
+        ----------
+        uri : str or Path
+            Its directory, URI or name below ``storage``.
+        num_samples : int, optional
+            So many trials more.
+        max_epochs : int, optional
+            Epochs that trials train in all. Those that deserve it go on from their checkpoints: all that trained to
+            their last epoch, or under ASHA those which are good enough at the rung where they ended.
+        parameters : mapping of str to object, optional
+            The space from now on, whole. Earlier trials stay in the searcher's history where they fit.
+        net, data, storage, accept_changes, progress, address, backend
+            As for `resume`.
+
+        Raises
+        ------
+        SpecError
+            The extension is not possible, with everything that is wrong; nothing was changed.
+        SweepNotFoundError, SweepStateError
+            As for `resume`.
+        """
+        paths = find(uri, storage)
+        extension = Extension(num_samples, max_epochs, parameters)
+        with watching(progress) as watcher, taken(paths, watcher) as sweep:
+            made = cls._stored(sweep, net, data)
+            made._extend(sweep, extension)
+            return made._go_on(sweep, Terms(watcher, address, backend), accept_changes, extension=extension)
+
+    @classmethod
+    def _stored(cls, sweep: TakenSweep, net: NeuralNet | None, data: Any) -> Self:
+        paths = sweep.paths
+        needed = [key for key, value in (("net", net), ("data", data)) if value is None]
+        config = stored_spec(paths, needed)
+        folders = [*recorded_search_path(paths), Path.cwd()]
+        return cls.__new__(cls)._assemble(config, partial(located, paths.spec), folders, net, data)
+
+    def _extend(self, sweep: TakenSweep, extension: Extension) -> None:
+        self.config = extended(self.config, extension, sweep.n_trials, sweep.max_epochs)
+        length = {} if extension.max_epochs is None else {"max_epochs": extension.max_epochs}
+        self.space = SearchSpace({**(extension.parameters or self.config.parameters), **length})
+        self._located = nullcontext  # what is wrong from here on need not stand in the file
 
     def _assemble(
         self, config: SweepConfig, places: Located, search_path: list[Path], net: NeuralNet | None, data: Any
     ) -> Self:
-        self.config, self._located, self._search_path = config, places, search_path
+        self.config, self._located = config, places
+        self._search_path = search_path
         self._reference = config.net
         with places():
             self.net = net if net is not None else import_net(str(config.net), search_path)
@@ -221,8 +285,13 @@ class Sweep:
         self.space = SearchSpace(config.parameters)
         return self
 
-    def plan(self) -> SweepPlan:
+    def plan(self, records: Sequence[TrialRecord] = ()) -> SweepPlan:
         """Checks everything without creating or starting anything.
+
+        Parameters
+        ----------
+        records : sequence of TrialRecord, default=()
+            Trials that there are, of a sweep that goes on.
 
         Raises
         ------
@@ -230,9 +299,17 @@ class Sweep:
             Net, data, parameters or metric are wrong.
         """
         with self._located():
-            return make_plan(self.config, self.net, self._load_data(), self.space, self._scorers)
+            return make_plan(self.config, self.net, self._load_data(), self.space, self._scorers, records)
 
-    def run(self, *, progress: Watcher | bool = True, address: str | None = None) -> SweepResult:
+    def run(
+        self,
+        *,
+        progress: Watcher | bool = True,
+        address: str | None = None,
+        backend: Backend = "ray",
+        resume: Literal["never", "auto", "must"] = "never",
+        accept_changes: bool = False,
+    ) -> SweepResult:
         """Runs the sweep to its end.
 
         Parameters
@@ -241,6 +318,13 @@ class Sweep:
             Whether to show on stderr how it goes; or what is told of it.
         address : str, optional
             Of a Ray cluster; by default the Ray of this process, or one of its own on this machine.
+        backend : {"ray", "inline"}, default="ray"
+            ``inline`` trains in this process, without Ray: for jobs of seconds, notebooks and tests.
+        resume : {"never", "auto", "must"}, default="never"
+            What to do where the sweep exists already: refuse; go on with it, if its spec is this one; or the same, and
+            refuse where it does not exist. For systems that start a job again.
+        accept_changes : bool, default=False
+            As for `resume`.
 
         Returns
         -------
@@ -251,46 +335,71 @@ class Sweep:
         SpecError
             Net, data, parameters or metric are wrong; nothing was created.
         InfeasibleError
-            No machine has what a trial asks for, or the storage cannot be written; nothing was created.
+            No machine has what a trial asks for, or the storage cannot be written; nothing was created. Or the storage
+            failed on the way; `resume` goes on.
         SweepStateError
             The name is in use.
+        NoTrialSucceededError
+            The first trials all failed alike, so the rest was not tried.
         KeyboardInterrupt
             A signal stopped it; what it had found is saved, and `resume` goes on.
         """
         paths = SweepPaths.of(self.config.storage, self.config.name)
-        refuse_existing(paths)
         with watching(progress) as watcher:
-            return self._run(paths, None, watcher, address)
+            terms = Terms(watcher, address, backend)
+            if resume != "never" and exists(paths):
+                refuse_other_spec(paths, self._written())
+                with taken(paths, watcher) as sweep:
+                    return self._go_on(sweep, terms, accept_changes)
+            if resume == "must":
+                raise SweepNotFoundError(
+                    f"no sweep {paths.location} to resume; --resume auto makes it where there is none"
+                )
+            refuse_existing(paths)
+            return self._begin(paths, terms)
 
-    def _run(
-        self,
-        paths: SweepPaths,
-        state: SweepState | None,
-        watcher: Watcher,
-        address: str | None,
-        begun_with: Mapping[str, Any] | None = None,
-    ) -> SweepResult:
-        # Without a state the sweep is fresh; otherwise the caller holds its lock.
-        is_local = address is None and not is_connected()
-        if is_local:
-            check_machines(self.config, [this_machine()])
+    def _begin(self, paths: SweepPaths, terms: Terms) -> SweepResult:
+        check_place(self.config, terms)
         check_writable(paths)
+        terms.watcher.tell("checking net, data and parameters with a probe epoch")
+        plan = told(self.plan(), terms.watcher)
+        with executor(self.config, terms, self._search_path) as execute:
+            placed = replace(plan, job=replace(plan.job, trials=paths.trials))
+            manifest = make_manifest(placed, self._reference, self._search_path)
+            create(paths, manifest, dump_spec(self._written()))
+            with taken(paths, terms.watcher) as sweep:
+                attempt = sweep.attempt(plan, terms.watcher)
+                attempt.run(execute(attempt.ray_folder))
+        return SweepResult(paths, self.net, plan.job.objects)
+
+    def _go_on(
+        self,
+        sweep: TakenSweep,
+        terms: Terms,
+        accept_changes: bool,
+        retry_failed: bool = False,
+        extension: Extension | None = None,
+    ) -> SweepResult:
+        paths, watcher = sweep.paths, terms.watcher
+        check_place(self.config, terms)
         watcher.tell("checking net, data and parameters with a probe epoch")
-        plan = self.plan()
-        if begun_with is not None:
-            refuse_other_data(plan, begun_with)
-        for note in plan.notes:
-            watcher.tell(f"note: {note}")
-        watcher.tell("starting Ray on this machine" if is_local else f"using Ray at {address or 'the address it has'}")
-        with ray_session(address, self._search_path, self.config.resources) as nodes:
-            check_machines(self.config, nodes)
-            plan = replace(plan, job=replace(plan.job, trials=paths.trials))
-            if state is None:
-                manifest = make_manifest(plan, self._reference, self._search_path)
-                create(paths, manifest, dump_spec(from_anywhere(self.config, self._search_path[0])))
-            with locked(paths) if state is None else nullcontext():
-                Attempt(plan, paths, state or SweepState(plan.job.objective), watcher).run(self._search_path)
-            return SweepResult(paths, self.net, plan.job.objects)
+        plan = told(self.plan(list(sweep.state.trials.values())), watcher)
+        for line in refuse_changes(plan, sweep.manifest, accept_changes):
+            watcher.tell(f"note: {line}")
+        if extension is not None:
+            sweep.extend(plan, extension, dump_spec(self._written()))
+        attempt = sweep.attempt(plan, watcher, retry_failed)
+        if not attempt.is_needed and sweep.is_closed:
+            watcher.tell(f"{paths.location} is complete: nothing is left to do; `sweeps extend` gives it more")
+        elif not attempt.is_needed:
+            attempt.run(lambda execution: None)  # its last driver ended before it had written the tables and best/
+        else:
+            with executor(self.config, terms, self._search_path) as execute:
+                attempt.run(execute(attempt.ray_folder))
+        return SweepResult(paths, self.net, plan.job.objects)
+
+    def _written(self) -> SweepConfig:
+        return from_anywhere(self.config, self._search_path[0])
 
     def _load_data(self) -> tuple[Any, Any] | TrialData:
         if self.config.data is not None and self._data is self.config.data:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
+import sys
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +28,11 @@ class Misbehave(Callback):
         self.at = at
         self.once = once
 
+    def initialize(self) -> Misbehave:
+        if self.how == "refuse":
+            raise ValueError("a net like this cannot be made")
+        return self
+
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         if not self.how or len(net.history) != self.at or self._has_happened():
             return
@@ -35,6 +45,19 @@ class Misbehave(Callback):
                 next(net.module_.parameters()).fill_(float("nan"))
         if self.how == "sleep":
             time.sleep(0.3)
+        if self.how in ACTS:
+            ACTS[self.how](self)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        row = net.history[-1]
+        if len(net.history) != self.at:
+            return
+        if self.how in METRICS:
+            row["valid_acc"] = METRICS[self.how]
+        if self.how == "no metric":
+            del row["valid_acc"]
+        if self.how == "infinite loss":
+            row["valid_loss"] = float("inf")
 
     def _has_happened(self) -> bool:
         if not self.once:
@@ -42,6 +65,55 @@ class Misbehave(Callback):
         seen = os.path.exists(self.once)
         open(self.once, "a").close()
         return seen
+
+
+METRICS = {"None": None, "text": "0.5", "tensor": torch.tensor(0.5)}
+"""What an epoch may report as its accuracy instead of a number."""
+
+
+def raise_(error: BaseException) -> None:
+    raise error
+
+
+def keep_a_lock(callback: Misbehave) -> None:
+    callback.lock_ = threading.Lock()
+
+
+def fill_the_disk(callback: Misbehave) -> None:
+    """Lets the next checkpoint find the disk full."""
+    save = torch.save
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        torch.save = save
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    torch.save = fail
+
+
+def loop() -> None:
+    while True:
+        pass
+
+
+def print_for_ever() -> None:
+    while True:
+        print("again", flush=True)
+
+
+ACTS: dict[str, Callable[[Misbehave], None]] = {
+    "no cuda memory": lambda _: raise_(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")),
+    "no memory": lambda _: raise_(MemoryError()),
+    "no numpy memory": lambda _: np.empty(2**56).fill(0),
+    "interrupt": lambda _: raise_(KeyboardInterrupt()),
+    "lock": keep_a_lock,
+    "disk full": fill_the_disk,
+    "sys.exit": lambda _: sys.exit(3),
+    "segfault": lambda _: os.kill(os.getpid(), signal.SIGSEGV),
+    "wait": lambda _: time.sleep(999),
+    "loop": lambda _: loop(),
+    "print": lambda _: print_for_ever(),
+}
+"""Further ways to go wrong within an epoch."""
 
 
 class Tiny(nn.Module):

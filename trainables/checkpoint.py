@@ -8,15 +8,17 @@ import os
 import pickle
 import shutil
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
+from trainables.claim import Claim
 from trainables.plain import from_plain
+from trainables.whole import whole_directory
 
 FORMAT = 1
 """Version of the layout; another one is refused."""
@@ -24,6 +26,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 STATE = "state.pt"
 LOG = "log.json"
+BEST = "best"
+"""Beside a trial's checkpoints: the best epoch's weights of a trial that is not trained on, without its state."""
 
 
 # What torch's reader raises for content that is no state, beside its own error.
@@ -52,6 +56,7 @@ def save(
     epoch: int,
     best_epoch: int = 0,
     log: Sequence[Mapping[str, float]] = (),
+    claim: Claim | None = None,
 ) -> None:
     """Writes a training's state so that ``directory`` exists only when it is whole.
 
@@ -68,8 +73,15 @@ def save(
         Epoch whose weights are kept as the best.
     log : sequence of mapping, default=()
         Metrics of each epoch so far, for `read_log`.
+    claim : Claim, optional
+        Checked once more before ``directory`` appears.
+
+    Raises
+    ------
+    RuntimeError
+        The claim is over; nothing is left behind.
     """
-    with _beside(directory) as part:
+    with whole_directory(directory, delete, claim) as part:
         torch.save(dict(state), part / STATE)
         (part / LOG).write_text(json.dumps(list(log)), encoding="utf-8")
         for name, weights in best_weights(state).items():
@@ -77,7 +89,48 @@ def save(
             save_file(separate, part / f"best.{name}.safetensors")
         files = {path.name: _digest(path) for path in sorted(part.iterdir())}
         about = {"format": FORMAT, "epoch": epoch, "best_epoch": best_epoch, "torch": torch.__version__}
-        (part / MANIFEST).write_text(json.dumps({**about, "files": files}, indent=1), encoding="utf-8")
+        _write_manifest(part, {**about, "files": files})
+
+
+def keep_best(directory: Path) -> Path:
+    """Keeps of a checkpoint what the best epoch left, as `BEST` beside it, which replaces an earlier one.
+
+    That is verified as a checkpoint is, by a manifest of its own, but holds no state to go on from, and neither `load`
+    nor `newest` takes it for a checkpoint. The checkpoint itself stays.
+
+    Parameters
+    ----------
+    directory : Path
+        The checkpoint.
+
+    Returns
+    -------
+    Path
+        The new directory.
+
+    Raises
+    ------
+    CheckpointError
+        As `verify` says.
+    """
+    manifest = verify(directory)
+    files = {name: about for name, about in manifest["files"].items() if name != STATE}
+    target = directory.with_name(BEST)
+    with whole_directory(target, delete) as part:
+        for name in files:
+            _link(directory / name, part / name)
+        _write_manifest(part, {**manifest, "files": files})
+    return target
+
+
+def delete(directory: Path) -> None:
+    """Deletes a checkpoint, or what `keep_best` made; one that is half deleted does not verify.
+
+    What another process deletes at the same time is no error.
+    """
+    with suppress(FileNotFoundError):
+        (directory / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(directory)
 
 
 def load(directory: Path) -> dict[str, Any]:
@@ -125,18 +178,12 @@ def verify(directory: Path) -> dict[str, Any]:
     CheckpointError
         A file is missing or damaged, or the format is another one.
     """
-    manifest = _read_manifest(directory / MANIFEST)
-    for name, expected in manifest["files"].items():
-        path = directory / name
-        try:
-            found = _digest(path)
-        except FileNotFoundError:
-            raise CheckpointError(f"{path}: missing, though the checkpoint's manifest lists it") from None
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
-        if found != expected:
-            raise CheckpointError(f"{path}: damaged: its size or sha256 differs from the manifest's")
-    return manifest
+    return _verify(directory, {STATE, LOG})
+
+
+def verify_best(directory: Path) -> dict[str, Any]:
+    """As `verify`, of a directory whose best epoch's weights are wanted: a checkpoint, or what `keep_best` made."""
+    return _verify(directory, {LOG})
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
@@ -163,6 +210,25 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
     return None, passed_over
 
 
+def newest_best(folder: Path) -> tuple[Path | None, list[str]]:
+    """Where in a trial's folder its best epoch's weights are: the newest checkpoint, or what `keep_best` left of one.
+
+    Returns
+    -------
+    tuple of (Path or None) and list of str
+        The directory, and one message for each that cannot be trusted.
+    """
+    found, passed_over = newest(folder)
+    best = folder / BEST
+    if found is not None or not best.exists():
+        return found, passed_over
+    try:
+        verify_best(best)
+    except CheckpointError as error:
+        return None, [*passed_over, str(error)]
+    return best, passed_over
+
+
 def directory_name(epoch: int) -> str:
     """``checkpoint-000009``: names sort by epoch."""
     return f"checkpoint-{epoch:06d}"
@@ -179,24 +245,33 @@ def best_weights(state: Mapping[str, Any]) -> dict[str, dict[str, torch.Tensor]]
     return dict(best.get("weights", {}))
 
 
-@contextmanager
-def _beside(directory: Path) -> Iterator[Path]:
-    """A directory to write into, which takes the place of ``directory`` if all goes well and vanishes if not."""
-    part = directory.with_name(f".{directory.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+def _verify(directory: Path, needed: Set[str]) -> dict[str, Any]:
+    manifest = _read_manifest(directory / MANIFEST, needed)
+    for name, expected in manifest["files"].items():
+        path = directory / name
+        try:
+            found = _digest(path)
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: missing, though the checkpoint's manifest lists it") from None
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+        if found != expected:
+            raise CheckpointError(f"{path}: damaged: its size or sha256 differs from the manifest's")
+    return manifest
+
+
+def _write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    (directory / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _link(source: Path, target: Path) -> None:
     try:
-        yield part
-        for path in [*part.iterdir(), part]:
-            _flush(path)
-        shutil.rmtree(directory, ignore_errors=True)
-        os.replace(part, directory)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    _flush(directory.parent)
+        os.link(source, target)  # takes no space, which may be scarce when checkpoints are deleted
+    except OSError:  # a filesystem without hard links
+        shutil.copyfile(source, target)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path, needed: Set[str]) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -207,18 +282,14 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: damaged: no manifest of a checkpoint")
     if manifest["format"] != FORMAT:
         raise CheckpointError(f"{path}: format {manifest['format']!r} is not known; this version reads format {FORMAT}")
-    if not _is_complete(manifest):
+    if not _is_complete(manifest, needed):
         raise CheckpointError(f"{path}: damaged: its epochs or its list of files is missing or wrong")
     return manifest
 
 
-def _is_complete(manifest: Mapping[str, Any]) -> bool:
+def _is_complete(manifest: Mapping[str, Any], needed: Set[str]) -> bool:
     files, epochs = manifest.get("files"), (manifest.get("epoch"), manifest.get("best_epoch"))
-    if (
-        not isinstance(files, dict)
-        or not {STATE, LOG} <= files.keys()
-        or not all(type(epoch) is int for epoch in epochs)
-    ):
+    if not isinstance(files, dict) or not needed <= files.keys() or not all(type(epoch) is int for epoch in epochs):
         return False
     return all(Path(name).name == name for name in files)
 
@@ -226,11 +297,3 @@ def _is_complete(manifest: Mapping[str, Any]) -> bool:
 def _digest(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -43,6 +43,16 @@ class TrialJob:
         Epochs are reported together for this long.
     checkpoint_every_s : float
         A running trial is saved this often, and at every rung and at its end.
+    keep_latest : int
+        A running trial's newest checkpoints that stay: with two it goes on even where the newest is damaged.
+    attempt : int
+        The sweep's attempt, from 1, whose claim to ``trials`` its workers check.
+    exploits : bool
+        Whether trials go on from each other's weights, with params that change.
+    hang_s : float
+        Least seconds without an epoch before a worker ends itself.
+    epoch_estimate_s : float
+        Seconds that an epoch may take as far as is known before the first one.
     """
 
     net: NeuralNet
@@ -55,6 +65,11 @@ class TrialJob:
     rungs: tuple[int, ...] = ()
     report_every_s: float = 0.5
     checkpoint_every_s: float = 30.0
+    keep_latest: int = 2
+    attempt: int = 1
+    exploits: bool = False
+    hang_s: float = 300.0
+    epoch_estimate_s: float = 0.0
 
     def on_device(self, device: str) -> TrialJob:
         """The same job with the net on another device."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
 
+from trainables.checkpoint import trial_name
 from trainables.job import PackedJob
 from trainables.tensors import TensorData
-from trainables.trial import TrialRun
+from trainables.trial import TrialRun, tune_result
+from trainables.watchdog import Watchdog
 
 CHECKPOINT = "training"
 """Name of the checkpoint directory inside the one that Tune hands out."""
@@ -41,12 +45,14 @@ class NetTrainable(tune.Trainable):
         unpacked = job.unpack()
         self._job = unpacked.on_device(_claim_gpu(share["GPU"])) if share.get("GPU") else unpacked
         self._data = TensorData(self._job.data)
+        self._watchdog = Watchdog(self._job.hang_s, self._job.epoch_estimate_s)
         self._run: TrialRun | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Drops the ended trial; the tensors of the data stay. Always possible."""
         self._end_run()
         self._config = dict(new_config)
+        self._watchdog.new_trial()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return True
@@ -57,19 +63,15 @@ class NetTrainable(tune.Trainable):
         Returns
         -------
         dict
-            The report of `TrialRun.step`; beside it, for the scheduler, ``epoch`` and the sweep's metric (a finite
-            worst value when the trial diverged), ``done``, and ``gpu``, the devices that the process may see.
+            What `tune_result` makes of the report, and ``gpu``, the devices that the process may see.
         """
         # A run that raises is let go: what it leaves in the middle of an epoch must not be saved.
         run, self._run = self._run, None
-        run = run or TrialRun(self._job, self._data, self._config)
-        report = run.step()
+        with self._guarded(run):
+            run = run or self._make_run()
+            report = run.step()
         self._run = run
-        last = report["last"]
-        metric = self._job.objective.metric
-        value = self._job.objective.worst if report["ended"] == "diverged" else last[metric]
-        gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
-        return {**report, "epoch": last["epoch"], metric: value, "done": report["ended"] is not None, "gpu": gpu}
+        return tune_result(report, self._job.objective) | {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Saves for a pause or for another trial to take over (Hyperband, PBT); crashes use the trial's own."""
@@ -79,12 +81,28 @@ class NetTrainable(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: str) -> None:  # type: ignore[override]  # Ray's hint is of another time
         """Goes on from what `save_checkpoint` wrote, with this trial's own params."""
-        self._run = TrialRun(self._job, self._data, self._config, fresh=True)
-        self._run.load(Path(checkpoint) / CHECKPOINT)
+        with self._guarded():
+            self._run = self._make_run(fresh=True)
+            self._run.load(Path(checkpoint) / CHECKPOINT)
 
     def cleanup(self) -> None:
         """Saves what a trial that was stopped from outside has reached, before the process ends."""
         self._end_run()
+
+    def _make_run(self, *, fresh: bool = False) -> TrialRun:
+        run = TrialRun(self._job, self._data, self._config, fresh=fresh)
+        run.on_epoch = self._watchdog.epoch_done
+        return run
+
+    @contextmanager
+    def _guarded(self, run: TrialRun | None = None) -> Iterator[None]:
+        """Lets user code neither hold up this process for ever nor end it without a word."""
+        folder = self._job.trials / trial_name(self._config["trial"])
+        try:
+            with self._watchdog.watching(folder, run.training.epoch if run else None):
+                yield
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise RuntimeError(f"the net raised {error!r}, which would end its process") from error
 
     def _end_run(self) -> None:
         if self._run is not None:

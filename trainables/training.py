@@ -6,6 +6,7 @@ import dis
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +22,7 @@ from trainables.callback_state import CallbackState
 from trainables.data import TrialData
 from trainables.net_state import learning_modules, load_net_state, net_state
 from trainables.objective import Objective
-from trainables.plain import from_plain, to_plain
+from trainables.plain import NotPlainError, from_plain, to_plain
 from trainables.randomness import OwnRandomness
 from trainables.scoring import Metrics, add_scorers, epoch_metrics
 from trainables.tensors import TensorData
@@ -94,6 +95,8 @@ class NetTraining:
         self.log: list[Metrics] = []
         self.best = BestEpoch()
         self.finished = False
+        self._ended_itself = False
+        self._at_end: dict[str, Any] | None = None
         self.net = _quiet(add_scorers(clone(net), scorers or {}).set_params(**params))
         self._randomness = OwnRandomness(seed, self.net.device)
         rows = data if isinstance(data, TensorData) else TensorData(data)
@@ -128,9 +131,10 @@ class NetTraining:
             raise RuntimeError(f"the training is finished after {self.epoch} epochs; make a new one to train again")
         with self._randomness.in_use():
             metrics = self._one_epoch()
+            self._ended_itself = self.finished
             self.finished = self.finished or self.epoch >= self.max_epochs
             if self.finished:
-                self.net.notify("on_train_end", **_as_given(self._train))
+                self._end()
         return metrics
 
     def first_batch(self, n_rows: int) -> Any:
@@ -140,13 +144,18 @@ class NetTraining:
     def state(self) -> dict[str, Any]:
         """Everything that a fresh `NetTraining` of the same net, data, params and seed needs to go on, as plain values.
 
+        A training that ended by ``max_epochs`` is described as it was before ``on_train_end``, so that one with more
+        epochs goes on from it as if it had never ended.
+
         Raises
         ------
         trainables.plain.NotPlainError
             A callback or the history holds something that cannot be stored.
         """
+        if self._at_end is not None:
+            return self._at_end
         return {
-            "finished": self.finished,
+            "finished": self._ended_itself,
             "net": net_state(self.net),
             "log": json.dumps(self.log),
             "callbacks": self._callbacks.state(),
@@ -169,7 +178,8 @@ class NetTraining:
         load_net_state(self.net, state["net"], keep_options=keep_options)
         self.log = json.loads(state["log"])
         self.best = BestEpoch.of(state)
-        self.finished = state["finished"] or self.epoch >= self.max_epochs
+        self._ended_itself = state["finished"]
+        self.finished = self._ended_itself or self.epoch >= self.max_epochs
         self._callbacks.load_state(state["callbacks"])
         self._randomness.load_state(from_plain(state["random"]))
 
@@ -203,6 +213,13 @@ class NetTraining:
             return self._last_complete()
         self._record(row)
         return row
+
+    def _end(self) -> None:
+        callbacks = [callback for _, callback in self.net.callbacks_]
+        if not self._ended_itself and any(type(part).on_train_end is not Callback.on_train_end for part in callbacks):
+            with suppress(NotPlainError):  # whoever saves will hear of it
+                self._at_end = self.state()  # EarlyStopping, say, may put the best weights back
+        self.net.notify("on_train_end", **_as_given(self._train))
 
     def _is_complete(self, row: Metrics) -> bool:
         # A callback may end the training amid an epoch, or before callbacks behind it have recorded their score.

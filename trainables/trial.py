@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainables import checkpoint
+from trainables.claim import Claim
 from trainables.folds import FoldsTraining
 from trainables.job import TrialJob
 from trainables.measurements import PeakMemory, count_parameters, inference_speed, stability
+from trainables.objective import Objective
 from trainables.randomness import OwnRandomness
 from trainables.scoring import Metrics, has_diverged
 from trainables.suggestions import did_you_mean
@@ -24,8 +26,6 @@ from trainables.training import BestEpoch, NetTraining
 Training = NetTraining | FoldsTraining
 """What a trial trains: one net, or one per fold."""
 
-# A checkpoint and the one before it: should a crash leave the newest unreadable, the trial still goes on.
-_KEPT = 2
 # Rows whose prediction at once gives predict_rows_per_s; fewer where the net makes smaller batches itself.
 _ROWS_AT_ONCE = 1000
 
@@ -43,15 +43,22 @@ class TrialRun:
         ``{"trial": int, "params": {...}}``; only read.
     fresh : bool, default=False
         Begin at epoch 0 even where checkpoints exist.
+
+    Attributes
+    ----------
+    on_epoch : callable
+        Told after each epoch how many are trained and how many seconds the last one took; does nothing by default.
     """
 
     def __init__(self, job: TrialJob, data: TensorData, config: Mapping[str, Any], *, fresh: bool = False) -> None:
         self.job = job
         self.trial = int(config["trial"])
+        self.on_epoch: Callable[[int, float], None] = lambda epoch, epoch_s: None
         self.training = make_training(job, data, config)
         self._params = dict(config["params"])
         self._memory = PeakMemory(self.training.net.device)
         self._memory.reset()
+        self._claim = Claim(job.trials, job.attempt)
         self._folder = job.trials / checkpoint.trial_name(self.trial)
         self._reported = 0
         self._between_epochs = True
@@ -75,8 +82,13 @@ class TrialRun:
         Raises
         ------
         LookupError
-            An epoch does not report the sweep's metric; the message names what it reports.
+            An epoch does not report the sweep's metric, or not as a number; the message names what it reports.
         """
+        with ExitStack() as stack:
+            stack.push(self._note_on)
+            return self._step()
+
+    def _step(self) -> dict[str, Any]:
         resumed_at = self.training.epoch if self._resumed else None
         idle = self._resumed or self.training.finished
         ended = self._ended_at(self.training.log[-1]) if idle else self._train()
@@ -87,11 +99,11 @@ class TrialRun:
         report = {"last": self.training.log[-1], "rows": rows, "ended": ended, "checkpoint": written}
         return report | {"resumed_at": resumed_at, "costs": self._measure(), "notes": notes}
 
-    def save(self, directory: Path) -> None:
-        """Writes the training's state and the params it was reached with to ``directory``."""
+    def save(self, directory: Path, claim: Claim | None = None) -> None:
+        """Writes the training's state, and the params it was reached with, to ``directory``; checks a claim to it."""
         state = self.training.state() | {"params": self._described_params()}
         best_epoch, log = self.training.best.epoch, self.training.log
-        checkpoint.save(state, directory, epoch=self.training.epoch, best_epoch=best_epoch, log=log)
+        checkpoint.save(state, directory, epoch=self.training.epoch, best_epoch=best_epoch, log=log, claim=claim)
 
     def load(self, directory: Path) -> None:
         """Goes on from a state that `save` wrote; its epochs count as reported.
@@ -118,10 +130,16 @@ class TrialRun:
 
     def _resume(self) -> bool:
         newest, self._passed_over = checkpoint.newest(self._folder)
-        if newest is not None:
-            self.training.load_state(checkpoint.load(newest))
-            self._saved_epoch = self.training.epoch
-        return newest is not None
+        if newest is None:
+            return False
+        state = checkpoint.load(newest)
+        is_other = _of_any_length(state["params"]) != _of_any_length(self._described_params())
+        if is_other and not self.job.exploits:
+            self._passed_over.append(f"{newest}: was reached with other params, so the trial begins anew")
+            return False
+        self.training.load_state(state, keep_options=is_other)
+        self._saved_epoch = self.training.epoch
+        return True
 
     def _train(self) -> str | None:
         started = time.monotonic()
@@ -129,6 +147,7 @@ class TrialRun:
             self._between_epochs = False
             metrics = self.training.run_epoch()
             self._between_epochs = True
+            self.on_epoch(self.training.epoch, metrics["epoch_s"])
             ended = self._ended_at(metrics)
             at_rung = self.training.epoch in self.job.rungs
             if ended or at_rung or time.monotonic() - started >= self.job.report_every_s:
@@ -137,12 +156,22 @@ class TrialRun:
     def _ended_at(self, metrics: Metrics) -> str | None:
         metric = self.job.objective.metric
         if metric not in metrics:
-            reported = ", ".join(sorted(metrics))
-            hint = did_you_mean(metric, metrics)
-            raise LookupError(f"epoch {self.training.epoch} reported no {metric!r}; it reported {reported}{hint}")
+            raise LookupError(f"epoch {self.training.epoch} reported {self._instead_of(metric, metrics)}")
         if has_diverged(metrics, metric):
             return "diverged"
         return "completed" if self.training.finished else None
+
+    def _instead_of(self, metric: str, metrics: Metrics) -> str:
+        row = self.training.net.history[-1]
+        if metric in row:
+            found = row[metric]
+            return f"{metric!r} as {found!r}, a {type(found).__name__}; give a number (of a tensor, its item())"
+        return f"no {metric!r}; it reported {', '.join(sorted(metrics))}{did_you_mean(metric, metrics)}"
+
+    def _note_on(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Says in an error's traceback, which is all that leaves a process, how far the trial was."""
+        if error is not None:
+            error.add_note(f"sweeps: epoch {self.training.epoch}, peak_memory_bytes {self._memory.read()}")
 
     def _save_if_due(self, ended: str | None) -> str | None:
         due = time.monotonic() - self._saved_at >= self.job.checkpoint_every_s
@@ -154,14 +183,20 @@ class TrialRun:
 
     def _save(self) -> None:
         newest = self._folder / checkpoint.directory_name(self.training.epoch)
-        self.save(newest)
+        self._claim.check()
+        self.save(newest, self._claim)
         self._saved_at, self._saved_epoch = time.monotonic(), self.training.epoch
+        self._prune(newest)
+
+    def _prune(self, newest: Path) -> None:
         saved = sorted(self._folder.glob("checkpoint-*"))
         # One of a later epoch was left behind when the trial began anew or took over from another.
-        kept = [directory for directory in saved if directory <= newest][-_KEPT:]
-        unfinished = self._folder.glob(".checkpoint-*.part")  # of processes that were killed
+        kept = [directory for directory in saved if directory <= newest][-self.job.keep_latest :]
+        unfinished = [*self._folder.glob(".checkpoint-*.part")]  # of processes that were killed
+        self._claim.check()  # so that all that was listed is older than a later attempt, which may begin right now
         for directory in {*saved, *unfinished} - {*kept}:
-            shutil.rmtree(directory, ignore_errors=True)
+            with suppress(OSError):  # no reason for a trial to fail: `sweeps gc` deletes what stays
+                checkpoint.delete(directory)
 
     def _described_params(self) -> str:
         return json.dumps(self._params, sort_keys=True, default=str)
@@ -174,6 +209,24 @@ class TrialRun:
             "stability": stability(losses),
             "fit_s": sum(row["epoch_s"] for row in self.training.log),
         }
+
+
+def _of_any_length(params: str) -> dict[str, Any]:
+    # A trial that was given more epochs goes on from where it was.
+    return {name: value for name, value in json.loads(params).items() if name != "max_epochs"}
+
+
+def tune_result(report: Mapping[str, Any], objective: Objective) -> dict[str, Any]:
+    """A report of `TrialRun.step` as a scheduler reads it.
+
+    Returns
+    -------
+    dict
+        The report; beside it ``epoch``, the sweep's metric (a finite worst value when the trial diverged) and ``done``.
+    """
+    last, ended = report["last"], report["ended"]
+    value = objective.worst if ended == "diverged" else last[objective.metric]
+    return {**report, "epoch": last["epoch"], objective.metric: value, "done": ended is not None}
 
 
 def inference_costs(training: Training) -> Metrics:

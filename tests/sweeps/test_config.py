@@ -178,3 +178,25 @@ def test_a_dump_is_valid_input_and_keeps_none_inside_free_values():
     )
     assert SweepConfig.model_validate(config.model_dump()) == config
     assert SweepConfig.model_validate(config.model_dump(by_alias=True)) == config
+
+
+def test_every_trial_may_give_up_its_checkpoints_but_not_the_best_one():
+    least = {"sweep_best": 1, "trial_best": 0, "trial_latest": 0}
+    assert make(checkpoint={"keep": least}).checkpoint.keep.model_dump() == least
+    assert make(checkpoint={"keep": {"trial_latest": 5}}).checkpoint.keep.sweep_best == 3
+
+
+@pytest.mark.parametrize("wrong", [{"sweep_best": 0}, {"trial_best": 2}, {"trial_best": True}, {"trial_latest": -1}])
+def test_numbers_of_checkpoints_that_mean_nothing_are_refused(wrong):
+    (problem,) = problems_of(make, checkpoint={"keep": wrong})
+    assert problem.startswith(f"checkpoint.keep.{next(iter(wrong))}:")
+
+
+@pytest.mark.parametrize("free_gb", [0, 0.5, 100])
+def test_a_floor_on_free_space_may_be_any_size_or_none(free_gb):
+    assert make(checkpoint={"min_free_gb": free_gb}).checkpoint.min_free_gb == free_gb
+
+
+@pytest.mark.parametrize("free_gb", [-1, float("inf"), "1 GB"])
+def test_a_floor_that_is_no_size_is_refused(free_gb):
+    assert "checkpoint.min_free_gb:" in problems_of(make, checkpoint={"min_free_gb": free_gb})[0]

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from search_spaces import grids
 from search_spaces.space import SearchSpace
 from sweeps.config import SearcherConfig
-from sweeps.proposals import Proposals, config_key, how_many, make_proposals, rank
+from sweeps.proposals import Proposals, how_many, make_proposals
+from sweeps.tpe import rank
+from sweeps.tried import config_key
 from sweeps.records import TrialRecord, TrialStatus
 from trainables.objective import Objective
 

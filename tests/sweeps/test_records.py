@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.journal import Event, Journal, read
+from sweeps.journal import Event, Journal, create, read
 from sweeps.records import SweepState, TrialRecord, TrialStatus
 from trainables.objective import Objective
 
@@ -122,6 +122,19 @@ def test_a_restart_keeps_the_first_start_the_failures_and_the_newest_checkpoint(
     assert record.failures == [{"cause": "worker_died", "error": "died", "epoch": 2}]
 
 
+def test_a_trial_that_was_interrupted_goes_on_where_it_was(state):
+    report(state, 0, 0.5, 0.6, 0.9)
+    end(state, 0, "INTERRUPTED")
+    record = state.trials[0]
+    before = {epoch: {"epoch": epoch, "valid_acc": value} for epoch, value in ((1, 0.5), (2, 0.6), (3, 0.9))}
+    assert (record.rows, record.epoch, record.costs) == (before, 3, {"fit_s": 1.0})
+    state.apply({"type": "start", "trial": 0, "time": 10.0})
+    report(state, 0, resumed_at=2)
+    report(state, 0, 0.7, 0.8, first=3)
+    assert [record.rows[epoch]["valid_acc"] for epoch in sorted(record.rows)] == [0.5, 0.6, 0.7, 0.8]
+    assert (record.best_epoch, record.best_value, state.epochs) == (4, 0.8, 4)
+
+
 def test_attempts_have_their_ends(state):
     state.apply({"type": "attempt", "attempt": 1, "time": 1.0})
     state.apply({"type": "attempt_end", "reason": "complete", "time": 2.0})
@@ -166,6 +179,8 @@ def events_of_a_sweep(rng: random.Random) -> Iterator[Event]:
 @pytest.mark.parametrize("seed", range(25))
 def test_replay_gives_what_was_kept_live_and_the_best_of_all_rows(tmp_path, seed):
     live = SweepState(MOST)
+    create(tmp_path / "journal")
+    create(tmp_path / "journal")
     with Journal(tmp_path / "journal") as journal:
         for event in events_of_a_sweep(random.Random(seed)):
             live.apply(journal.append(event))

@@ -1,40 +1,29 @@
-"""Where a sweep lies: names and URIs, a directory that is whole or not there, one driver at a time."""
+"""Where a sweep lies: names and URIs, a directory that is whole or not there, and its copy where it is on a store."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from sweeps import storage
+from sweeps import journal, storage
 from sweeps.errors import InfeasibleError, SweepNotFoundError, SweepStateError
 from sweeps.storage import (
     SweepPaths,
     all_below,
     check_writable,
     create,
+    exists,
     find,
-    is_held,
     local_path,
-    locked,
+    push,
     read_manifest,
+    refuse_existing,
     write_text,
 )
-
-HOLD = """
-import sys
-from pathlib import Path
-from sweeps.storage import SweepPaths, locked
-with locked(SweepPaths(Path(sys.argv[1]))):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+from trainables.remote import RemoteFolder, StorageError
 
 
 @pytest.fixture
@@ -45,20 +34,25 @@ def paths(tmp_path: Path) -> SweepPaths:
 
 
 @pytest.fixture
-def holder(paths: SweepPaths):
-    """Another process that holds the sweep."""
-    command = [sys.executable, "-c", HOLD, str(paths.root)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
+def store(tmp_path: Path, monkeypatch) -> SweepPaths:
+    """A sweep to be made on a store, which here is a folder that pyarrow reads and writes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = storage.working_copies("test") / "digits"
+    return SweepPaths(root, RemoteFolder((tmp_path / "store" / "digits").as_uri()))
+
+
+@pytest.fixture
+def reader(store: SweepPaths, tmp_path: Path) -> SweepPaths:
+    """The same sweep as another machine sees it."""
+    return SweepPaths(tmp_path / "elsewhere" / "digits", store.remote)
 
 
 def test_every_path_lies_inside_the_sweeps_directory(tmp_path):
     paths = SweepPaths.of(tmp_path, "digits")
-    names = [name for name, value in vars(SweepPaths).items() if isinstance(value, property) and name != "name"]
-    found = [getattr(paths, name) for name in names] + [paths.ray(1), paths.ray(12)]
+    names = [name for name, value in vars(SweepPaths).items() if isinstance(value, property)]
+    found = [path for path in (getattr(paths, name) for name in names) if isinstance(path, Path)]
+    found += [paths.ray(1), paths.ray(12)]
+    assert len(found) > 10
     assert len(set(found)) == len(found)
     assert all(path.is_relative_to(tmp_path / "digits") for path in found)
     assert paths.ray(1).name == "attempt-01"
@@ -80,12 +74,90 @@ def test_relative_paths_and_the_home_folder_become_absolute(tmp_path, monkeypatc
     assert local_path("~/results") == tmp_path / "home" / "results"
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/sweeps?region=x", "gs://bucket/a", "hdfs://host:9000/a"])
-def test_other_filesystems_are_refused_by_name_without_their_query(uri):
-    with pytest.raises(InfeasibleError, match="paths and file:// URIs") as caught:
-        local_path(uri)
-    assert uri.partition("?")[0] in str(caught.value)
-    assert "region" not in str(caught.value)
+@pytest.mark.parametrize("uri", ["ftp://user:word@host/a?key=x", "s3://id:word@bucket/a?key=x"])
+def test_what_pyarrow_does_not_know_is_refused_without_showing_secrets(uri):
+    for use in (lambda: SweepPaths.of(uri, "digits"), lambda: find(uri), lambda: all_below(uri)):
+        with pytest.raises(InfeasibleError, match="a URI of a filesystem that pyarrow knows") as caught:
+            use()
+        assert uri.partition("://")[0] + "://" in str(caught.value)
+        assert "word" not in str(caught.value)
+
+
+def test_a_uri_keeps_its_options_behind_the_name_and_shows_no_secret(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = "region=eu-west-1&scheme=http&endpoint_override=127.0.0.1:9"
+    paths = SweepPaths.of(f"s3://id:word@bucket/sweeps?{options}", "digits")
+    assert paths.location == f"s3://bucket/sweeps/digits?{options}"
+    assert "word" not in repr(paths)
+    assert paths.name == "digits"
+    assert paths.root.is_relative_to(tmp_path)
+    assert paths.root != SweepPaths.of(f"s3://bucket/others?{options}", "digits").root
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_on_a_store_has_the_layout_of_a_local_one_and_is_copied_whole(store, reader):
+    create(store, {"name": "digits"}, "name: digits\n")
+    store.best.mkdir()
+    (store.best / "params.yaml").write_text("lr: 1\n")
+    store.trials_table.write_text("table")
+    push(store, store.best, store.trials_table, store.metrics_table)
+    names = {entry.name for entry in store.remote.entries(recursive=True) if not entry.is_folder}
+    assert names == {
+        "manifest.json",
+        "sweep.yaml",
+        "journal/000000001.jsonl",
+        "best/params.yaml",
+        "trials.parquet",
+    }
+    assert exists(reader)
+    assert read_manifest(reader) == {"format": 1, "name": "digits"}
+    assert (reader.best / "params.yaml").read_text() == "lr: 1\n"
+    assert list(journal.read(reader.journal)) == []
+
+
+def test_a_copy_follows_what_changes_and_vanishes_on_the_store(store, reader):
+    create(store, {"name": "digits"}, "")
+    store.best.mkdir()
+    (store.best / "a").write_text("1")
+    push(store, store.best)
+    assert exists(reader)
+    (store.best / "a").rename(store.best / "b")
+    store.spec.write_text("changed")
+    push(store, store.best, store.spec)
+    assert exists(reader)
+    assert [path.name for path in reader.best.iterdir()] == ["b"]
+    assert reader.spec.read_text() == "changed"
+
+
+def test_the_copy_of_a_deleted_sweep_is_not_mistaken_for_a_new_one_of_its_name(store, reader):
+    create(store, {"name": "old"}, "")
+    with journal.Journal(store.journal, store.remote_journal) as records:
+        records.append({"type": "a"})
+    assert exists(reader)
+    store.remote.delete_all()
+    assert not exists(reader)
+    create(store, {"name": "new"}, "")
+    for paths in (store, reader):
+        assert exists(paths)
+        assert list(journal.read(paths.journal)) == []
+        assert read_manifest(paths)["name"] == "new"
+
+
+def test_a_name_in_use_on_a_store_is_refused_and_left_alone(store, reader):
+    create(store, {"name": "first"}, "")
+    for use in (lambda: create(reader, {"name": "second"}, ""), lambda: refuse_existing(reader)):
+        with pytest.raises(SweepStateError, match="exists already"):
+            use()
+    assert exists(reader)
+    assert read_manifest(reader)["name"] == "first"
+
+
+def test_trying_a_store_leaves_nothing_behind_and_a_failing_one_is_infeasible(store, monkeypatch):
+    check_writable(store)
+    assert store.remote.entries() == []
+    monkeypatch.setattr(RemoteFolder, "write_bytes", Mock(side_effect=StorageError("no such bucket")))
+    with pytest.raises(InfeasibleError, match="no such bucket"):
+        check_writable(store)
 
 
 def test_a_file_uri_with_too_few_slashes_is_not_read_as_another_folder():
@@ -94,7 +166,7 @@ def test_a_file_uri_with_too_few_slashes_is_not_read_as_another_folder():
 
 
 def test_a_new_sweep_has_its_spec_manifest_and_folder_of_trials(paths):
-    assert sorted(path.name for path in paths.root.iterdir()) == ["manifest.json", "sweep.yaml", "trials"]
+    assert sorted(path.name for path in paths.root.iterdir()) == ["journal", "manifest.json", "sweep.yaml", "trials"]
     assert read_manifest(paths) == {"format": 1, "name": "digits", "metric": "valid_acc"}
     assert list(paths.root.parent.iterdir()) == [paths.root]
 
@@ -190,14 +262,6 @@ def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
     assert path.read_text() == "before"
 
 
-def test_a_second_driver_is_refused_with_host_and_process_of_the_first(paths, holder):
-    assert is_held(paths)
-    with pytest.raises(SweepStateError, match=str(holder.pid)) as caught, locked(paths):
-        pass
-    assert socket.gethostname() in str(caught.value)
-    assert is_held(paths)
-
-
 @pytest.mark.parametrize("folder", ["results", "results/deeper/still", ""])
 def test_trying_the_storage_leaves_nothing_behind(tmp_path, folder):
     check_writable(SweepPaths.of(tmp_path / folder, "digits"))
@@ -209,38 +273,3 @@ def test_a_storage_that_cannot_be_written_is_known_beforehand(tmp_path, folder):
     (tmp_path / "file").touch()
     with pytest.raises(InfeasibleError, match=f"storage .*{folder} cannot be written: "):
         check_writable(SweepPaths.of(tmp_path / folder, "digits"))
-
-
-def test_a_driver_that_was_killed_has_let_go(paths, holder):
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    assert not is_held(paths)
-    with locked(paths):
-        assert is_held(paths)
-        with pytest.raises(SweepStateError, match=str(os.getpid())), locked(paths):
-            pass
-
-
-def test_a_driver_that_has_ended_holds_nothing_though_its_process_lives(paths):
-    with locked(paths):
-        pass
-    assert not is_held(paths)
-    with pytest.raises(KeyError), locked(paths):
-        raise KeyError
-    assert not is_held(paths)
-    with locked(paths):
-        pass
-
-
-def test_a_driver_on_another_machine_is_believed(paths):
-    write_text(paths.holder, json.dumps({"host": "elsewhere", "pid": 1}))
-    assert is_held(paths)
-
-
-def test_a_driver_of_another_user_is_at_work(paths, monkeypatch):
-    def kill(pid: int, number: int) -> None:
-        raise PermissionError
-
-    write_text(paths.holder, json.dumps({"host": socket.gethostname(), "pid": 1}))
-    monkeypatch.setattr(os, "kill", kill)
-    assert is_held(paths)

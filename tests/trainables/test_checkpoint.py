@@ -264,3 +264,62 @@ def test_an_unfinished_write_of_a_killed_process_is_no_checkpoint(tmp_path):
 def test_names_sort_by_number():
     assert checkpoint.directory_name(9) == "checkpoint-000009"
     assert checkpoint.trial_name(12) == "trial_00012"
+
+
+def test_the_best_weights_are_kept_without_a_state_to_go_on_from(saved):
+    best = checkpoint.keep_best(saved)
+    checkpoint.delete(saved)
+    assert names(saved.parent) == ["best"]
+    assert names(best) == ["best.module.safetensors", LOG, MANIFEST]
+    assert checkpoint.verify_best(best)["best_epoch"] == 2
+    assert torch.equal(load_file(best / "best.module.safetensors")["w"], WEIGHTS["module"]["w"])
+    assert checkpoint.newest(saved.parent) == (None, [])
+    for read in (checkpoint.verify, checkpoint.load):
+        with pytest.raises(CheckpointError):
+            read(best)
+
+
+def test_the_best_weights_are_copied_where_files_cannot_be_linked(saved, monkeypatch):
+    monkeypatch.setattr("os.link", fail)
+    assert checkpoint.verify_best(checkpoint.keep_best(saved))["epoch"] == 3
+
+
+def test_the_best_weights_replace_those_kept_before(tmp_path):
+    for epoch in (3, 5):
+        best = checkpoint.keep_best(save(tmp_path / checkpoint.directory_name(epoch), epoch))
+    assert checkpoint.verify_best(best)["epoch"] == 5
+
+
+def test_the_best_weights_of_a_damaged_checkpoint_are_not_kept(saved):
+    flip_a_bit(saved / STATE)
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.keep_best(saved)
+    assert names(saved.parent) == ["checkpoint-000003"]
+
+
+def test_the_best_weights_are_in_the_newest_checkpoint_or_in_what_was_kept_of_one(saved):
+    folder = saved.parent
+    best = checkpoint.keep_best(saved)
+    assert checkpoint.newest_best(folder) == (saved, [])
+    checkpoint.delete(saved)
+    assert checkpoint.newest_best(folder) == (best, [])
+    flip_a_bit(best / "best.module.safetensors")
+    found, passed_over = checkpoint.newest_best(folder)
+    assert (found, len(passed_over)) == (None, 1)
+    checkpoint.delete(best)
+    assert checkpoint.newest_best(folder) == (None, [])
+
+
+def test_a_deletion_that_is_cut_short_leaves_nothing_that_verifies(saved, monkeypatch):
+    monkeypatch.setattr("shutil.rmtree", fail)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.delete(saved)
+    assert saved.exists()
+    with pytest.raises(CheckpointError, match="missing"):
+        checkpoint.verify(saved)
+
+
+def test_what_is_gone_already_is_deleted(saved):
+    checkpoint.delete(saved)
+    checkpoint.delete(saved)
+    assert not saved.exists()

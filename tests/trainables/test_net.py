@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import faulthandler
+import signal
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +19,7 @@ from trainables.data import TrialData
 from trainables.job import PackedJob, TrialJob
 from trainables.net import NetTrainable
 from trainables.objective import Objective
+from trainables.trial import TrialRun
 
 
 @pytest.fixture
@@ -105,6 +109,42 @@ def test_what_a_failed_epoch_leaves_behind_is_not_saved(make, job):
     found, _ = checkpoint.newest(job.trials / checkpoint.trial_name(0))
     assert found is not None
     assert found.name == checkpoint.directory_name(2)
+
+
+def test_a_net_cannot_end_the_process_by_an_exception(make):
+    trainable = make({"callbacks__misbehave__how": "sys.exit", "callbacks__misbehave__at": 2})
+    with pytest.raises(RuntimeError, match=r"the net raised SystemExit\(3\), which would end its process") as caught:
+        reports_of(trainable)
+    assert "sweeps: epoch 1," in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_person_who_interrupts_a_worker_ends_no_process_in_silence(make, monkeypatch):
+    trainable = make({})
+    monkeypatch.setattr(TrialRun, "step", lambda run: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(RuntimeError, match=r"the net raised KeyboardInterrupt\(\), which would end its process"):
+        trainable.step()
+
+
+def test_every_step_is_watched_and_nothing_between_them(make, job, monkeypatch):
+    armed = []
+    monkeypatch.setattr(
+        faulthandler, "dump_traceback_later", lambda limit, **given: armed.append((limit, given["exit"]))
+    )
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", armed.clear)
+    seen = []
+    made = TrialRun.__init__
+    monkeypatch.setattr(TrialRun, "__init__", lambda *given, **more: seen.append([*armed]) or made(*given, **more))
+    trainable = make(
+        {"callbacks__misbehave__how": "raise", "callbacks__misbehave__at": 2},
+        job=_elsewhere(job, job.trials, hang_s=300.0, epoch_estimate_s=100.0),
+    )
+    trainable.step()
+    assert seen == [[(1030, True)]]
+    assert armed == []
+    with pytest.raises(ArithmeticError):
+        trainable.step()
+    assert armed == []
+    assert not list(job.trials.glob("*/.*"))
 
 
 def test_a_trial_that_is_stopped_from_outside_saves_what_it_reached(make, job):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import nets
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from trainables import checkpoint
+from trainables.claim import Claim
 from trainables.data import TrialData
 from trainables.folds import FoldsTraining
 from trainables.job import TrialJob
@@ -183,6 +185,33 @@ def test_what_a_killed_process_left_unfinished_is_cleared_away(job):
     assert saved(job) == ["checkpoint-000006"]
 
 
+def test_as_many_checkpoints_stay_as_are_asked_for(job):
+    run_to_the_end(start(replace(job, checkpoint_every_s=0.0, keep_latest=3)))
+    assert saved(job) == ["checkpoint-000004", "checkpoint-000005", "checkpoint-000006"]
+
+
+def test_a_process_that_outlived_its_attempt_changes_nothing_any_more(job):
+    job = replace(job, checkpoint_every_s=0.0)
+    run = start(job)
+    for _ in range(4):
+        run.step()
+    job.trials.joinpath("trial_00004", "checkpoint-000004").rename(job.trials / "lost")
+    Claim(job.trials, 2).take()
+    other = start(replace(job, attempt=2))
+    assert epochs([other.step(), other.step()]) == [[1, 2, 3], [4]]
+    unfinished = job.trials / "trial_00004" / ".checkpoint-000005.02.4242.part"
+    unfinished.mkdir()
+    before = saved(job)
+    with pytest.raises(RuntimeError, match="attempt 2 of this sweep has taken its trials over"):
+        run.step()
+    with pytest.raises(RuntimeError, match="attempt 2"):
+        run.close()
+    assert saved(job) == before
+    assert checkpoint.newest(job.trials / "trial_00004")[0].name == "checkpoint-000004"
+    run_to_the_end(other)
+    assert saved(job) == ["checkpoint-000005", "checkpoint-000006"]
+
+
 def test_half_an_epoch_is_never_saved(job):
     run = start(job, callbacks__misbehave__how="raise", callbacks__misbehave__at=3)
     run.step()
@@ -211,6 +240,31 @@ def test_a_missing_metric_is_an_error_that_says_what_there_is(job):
     message = str(error.value)
     assert message.startswith("epoch 1 reported no 'valid_los'; it reported ")
     assert all(name in message for name in ("train_loss", "valid_acc", "did you mean 'valid_loss'"))
+
+
+@pytest.mark.parametrize(("how", "found"), [("None", "None, a NoneType"), ("text", "'0.5', a str")])
+def test_a_metric_that_is_no_number_is_an_error_that_says_what_it_is(job, how, found):
+    run = start(replace(job, objective=ACCURACY), callbacks__misbehave__how=how, callbacks__misbehave__at=1)
+    with pytest.raises(LookupError, match=f"epoch 1 reported 'valid_acc' as {found}; give a number"):
+        run.step()
+
+
+def test_an_error_says_how_many_epochs_were_trained_before_it(job):
+    job = replace(job, report_every_s=NEVER_S)
+    run = start(job, callbacks__misbehave__how="raise", callbacks__misbehave__at=3)
+    with pytest.raises(ArithmeticError) as caught:
+        run.step()
+    (note,) = caught.value.__notes__
+    assert re.fullmatch(r"sweeps: epoch 2, peak_memory_bytes \d{6,}", note)
+
+
+def test_each_epoch_is_told_as_soon_as_it_is_trained(job):
+    run = start(replace(job, report_every_s=NEVER_S))
+    told = []
+    run.on_epoch = lambda epoch, epoch_s: told.append((epoch, epoch_s))
+    report = run.step()
+    assert told == [(row["epoch"], row["epoch_s"]) for row in report["rows"]]
+    assert len(told) == 6
 
 
 def test_the_best_epochs_weights_stay_beside_worse_later_ones(job):

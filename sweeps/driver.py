@@ -1,0 +1,105 @@
+"""How a sweep is driven: on which Ray or in this process, and who watches. Knows no sweep's directory but its paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sweeps.cluster import is_connected, ray_session, this_machine
+from sweeps.config import SweepConfig
+from sweeps.errors import Problem, SpecError
+from sweeps.execution import Execution
+from sweeps.inline import SCHEDULERS, in_process
+from sweeps.plan import SweepPlan, check_machines
+from sweeps.progress import Watcher
+from sweeps.tuning import on_ray
+
+Backend = Literal["ray", "inline"]
+Execute = Callable[[Execution], None]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a caller says of a run, beside what the sweep is.
+
+    Attributes
+    ----------
+    watcher : Watcher
+        Told what is being done.
+    address : str or None
+        Of a Ray cluster; None is the Ray of this process, or one of its own on this machine.
+    backend : {"ray", "inline"}
+        Where trials run.
+    """
+
+    watcher: Watcher
+    address: str | None = None
+    backend: Backend = "ray"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether trials run on this machine alone, and that is known before anything starts."""
+        return self.backend == "inline" or (self.address is None and not is_connected())
+
+
+def check_place(config: SweepConfig, terms: Terms) -> None:
+    """Refuses, before anything starts, what the place where trials are to run cannot do.
+
+    Raises
+    ------
+    SpecError
+        The backend is unknown, or cannot run the scheduler.
+    InfeasibleError
+        This machine lacks what a trial asks for.
+    """
+    if terms.backend not in ("ray", "inline"):
+        raise SpecError(Problem(f"{terms.backend!r} is no backend; give ray or inline", "backend"))
+    name = config.scheduler.name
+    if terms.backend == "inline" and name not in SCHEDULERS:
+        text = f"{name} pauses trials, which backend inline cannot; use one of {', '.join(SCHEDULERS)}, or backend ray"
+        raise SpecError(Problem(text, "scheduler.name"))
+    if terms.is_local:
+        check_machines(config, [this_machine()])
+
+
+def told(plan: SweepPlan, watcher: Watcher) -> SweepPlan:
+    """The plan, after its notes were told."""
+    for note in plan.notes:
+        watcher.tell(f"note: {note}")
+    return plan
+
+
+@contextmanager
+def executor(config: SweepConfig, terms: Terms, search_path: Sequence[Path]) -> Iterator[Callable[[Path], Execute]]:
+    """Makes the place where trials run ready, for as long as the context lasts.
+
+    Parameters
+    ----------
+    config : SweepConfig
+        Resources.
+    terms : Terms
+        Where.
+    search_path : sequence of Path
+        Folders from which workers import user modules.
+
+    Yields
+    ------
+    callable
+        Given a folder for Ray's own files, what runs trials.
+
+    Raises
+    ------
+    InfeasibleError
+        No machine has what a trial asks for, or no cluster answers.
+    """
+    if terms.backend == "inline":
+        yield lambda folder: in_process
+        return
+    place = "starting Ray on this machine" if terms.is_local else f"using Ray at {terms.address or 'its address'}"
+    terms.watcher.tell(place)
+    with ray_session(terms.address, search_path, config.resources) as nodes:
+        check_machines(config, nodes)
+        yield lambda folder: on_ray(search_path, folder)

@@ -1,0 +1,107 @@
+"""Rules that end a whole sweep early, each a question that answers with a reason or None. Ends nothing itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from sweeps.failures import alike
+from sweeps.records import SweepState, TrialRecord, TrialStatus
+
+FAILING = "failing"
+"""The reason of `AllAlike`."""
+
+Rule = Callable[[], str | None]
+"""Asked in every turn: why the sweep ends now, or None."""
+
+
+class StopRules:
+    """Asks rules in order until one gives a reason, and remembers it.
+
+    Parameters
+    ----------
+    rules : sequence of callable
+        The first that answers counts.
+
+    Attributes
+    ----------
+    reason : str or None
+        Why the sweep ends.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.reason: str | None = None
+        self._rules = rules
+
+    def stop_all(self) -> bool:
+        """Whether the sweep ends now."""
+        self.reason = self.reason or next(filter(None, (rule() for rule in self._rules)), None)
+        return self.reason is not None
+
+
+def when(is_true: Callable[[], bool], reason: str) -> Rule:
+    """Gives ``reason`` when a question is answered with yes."""
+    return lambda: reason if is_true() else None
+
+
+def every(seconds: float, rule: Rule) -> Rule:
+    """Asks a rule that costs something only once in so many seconds."""
+    asked_at = float("-inf")
+
+    def ask() -> str | None:
+        nonlocal asked_at
+        if time.monotonic() - asked_at < seconds:
+            return None
+        asked_at = time.monotonic()
+        return rule()
+
+    return ask
+
+
+def time_budget(seconds: float | None) -> Rule:
+    """Ends so many seconds from now; None is never."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    return when(lambda: deadline is not None and time.monotonic() >= deadline, "time budget")
+
+
+def metric_target(state: SweepState, target: float | None) -> Rule:
+    """Ends when the best value is as good as ``target``; None is never."""
+
+    def is_reached() -> bool:
+        best = state.best.best_value if state.best else None
+        return target is not None and best is not None and not state.objective.is_better(target, best)
+
+    return when(is_reached, "metric target")
+
+
+class AllAlike:
+    """Ends when the first trials of an attempt all fail for one cause: the rest would, too.
+
+    Parameters
+    ----------
+    most : int
+        So many alike failures, before any trial ended otherwise or reported an epoch that counts, are enough.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._failed: list[TrialRecord] = []
+        self._is_over = False
+
+    def note(self, record: TrialRecord) -> None:
+        """Takes notice of a trial that has ended."""
+        if record.status is TrialStatus.FAILED and not self._is_over:
+            self._failed.append(record)
+        else:
+            self._is_over = True
+
+    def __call__(self) -> str | None:
+        """The reason, once there is one."""
+        if self._is_over or len(self._failed) < self._most:
+            return None
+        self._is_over = not alike([_failure_of(record) for record in self._failed])
+        return None if self._is_over else FAILING
+
+
+def _failure_of(record: TrialRecord) -> dict[str, str]:
+    return {"cause": record.cause or "", "error": (record.error or "").split("\n", 1)[0]}

@@ -1,0 +1,122 @@
+"""Runs a sweep's trials on Ray Tune: the one place that builds a Tuner. What is run, recorded and stopped is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from sweeps.config import SweepConfig
+from sweeps.execution import Execution
+from sweeps.recorder import Recorder
+from sweeps.resources import share_of
+from sweeps.stop_rules import StopRules
+from trainables.job import PackedJob
+from trainables.net import NetTrainable
+
+
+class TuneRecorder(tune.Callback):
+    """Tells a recorder what Tune does.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Told of every start, report and end, and of the end of each turn of Tune's loop.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial trains."""
+        self._recorder.started(trial.config["trial"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial reports."""
+        self._recorder.reported(trial.config["trial"], result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has ended by itself, or was stopped."""
+        self._recorder.ended(trial.config["trial"], trial.last_result)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has failed."""
+        text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+        self._recorder.failed(trial.config["trial"], text)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """A turn of Tune's loop is over."""
+        self._recorder.sync()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks for a restore that is never made
+
+
+class TuneStopper(tune.Stopper):
+    """Lets Tune ask the rules that end the whole sweep.
+
+    Parameters
+    ----------
+    rules : StopRules
+        Asked in each turn.
+    """
+
+    def __init__(self, rules: StopRules) -> None:
+        self._rules = rules
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """False: no rule ends a single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the sweep ends now."""
+        return self._rules.stop_all()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as the recorder's
+
+
+def on_ray(search_path: Sequence[Path], folder: Path) -> Callable[[Execution], None]:
+    """Runs trials on the Ray that this process is connected to.
+
+    Parameters
+    ----------
+    search_path : sequence of Path
+        Folders from which workers import user modules.
+    folder : Path
+        For Ray's own files.
+    """
+
+    def run(execution: Execution) -> None:
+        job = PackedJob.pack(execution.job, search_path)
+        trainable = tune.with_parameters(NetTrainable, job=job)
+        tune.Tuner(
+            tune.with_resources(trainable, _placement_of(execution.config)),
+            tune_config=tune.TuneConfig(
+                num_samples=-1, search_alg=execution.searcher, scheduler=execution.scheduler, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                name=folder.name,
+                storage_path=str(folder.parent),
+                callbacks=[TuneRecorder(execution.recorder)],
+                stop=TuneStopper(execution.stop),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+
+    return run
+
+
+def _placement_of(config: SweepConfig) -> Callable[[Mapping[str, Any]], tune.PlacementGroupFactory]:
+    def placement(trial_config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        share = share_of(config.resources, trial_config["params"])
+        return tune.PlacementGroupFactory([{"CPU": share.cpu, **({"GPU": share.gpu} if share.gpu else {})}])
+
+    return placement

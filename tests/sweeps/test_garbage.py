@@ -1,0 +1,100 @@
+"""What gc finds in a sweep's directory, and how it says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from saved_trials import save
+
+from sweeps.config import KeepConfig
+from sweeps.garbage import gc_answer, plan_gc, size_text
+from sweeps.output import Format, as_text, write
+from sweeps.retention import Removal, remove
+
+
+@pytest.fixture
+def littered(record_sweep):
+    """A sweep of four trials, the last of them interrupted, with all that may lie in it."""
+    paths = record_sweep(reason="interrupted")
+    for trial in range(4):
+        for epoch in (1, 2):
+            save(paths.trials / f"trial_{trial:05d}", epoch)
+    save(paths.trials / "trial_00009", 1)
+    (paths.trials / "trial_00000" / ".checkpoint-000003.01.77.part").mkdir()
+    (paths.trials / "attempt").write_text("1\n")
+    (paths.trials / "mine").mkdir()
+    (paths.root / ".trials.parquet.part").write_bytes(b"half")
+    (paths.root / ".best.part").mkdir()
+    for attempt in (1, 2):
+        (paths.ray(attempt) / "trial").mkdir(parents=True)
+        (paths.ray(attempt) / "trial" / "result.json").write_text("{}")
+    return paths
+
+
+def found(plan, paths):
+    return {str(item.path.relative_to(paths.root)): item.why for item in plan}
+
+
+def test_everything_that_the_journal_has_superseded_is_found_and_nothing_else(littered, state):
+    plan = plan_gc(littered, state, KeepConfig())
+    older, unfinished = "older than what checkpoint.keep has", "unfinished by a process that died"
+    assert found(plan, littered) == {
+        "trials/trial_00000/checkpoint-000001": older,
+        "trials/trial_00001/checkpoint-000001": older,
+        "trials/trial_00002/checkpoint-000001": older,
+        "trials/trial_00009": "a trial that the journal does not know",
+        "trials/trial_00000/.checkpoint-000003.01.77.part": unfinished,
+        ".trials.parquet.part": unfinished,
+        ".best.part": unfinished,
+        "ray/attempt-01": "Ray's files of an attempt that has ended",
+        "ray/attempt-02": "Ray's files of an attempt that has ended",
+    }
+    assert all(item.path.exists() for item in plan)
+    remove(plan)
+    assert not [item.path for item in plan if item.path.exists()]
+    assert (littered.trials / "mine").exists()
+    assert (littered.trials / "attempt").exists()
+    assert plan_gc(littered, state, KeepConfig()) == []
+
+
+def test_a_sweep_without_anything_superseded_is_left_alone(record_sweep, state):
+    paths = record_sweep()
+    assert plan_gc(paths, state, KeepConfig()) == []
+
+
+ROOT = Path("/home/me/results/demo")
+REMOVALS = [
+    Removal(ROOT / "trials/trial_00000/checkpoint-000001", 1_500_000, "older than what checkpoint.keep has"),
+    Removal(ROOT / "ray/attempt-01", 2_048, "Ray's files of an attempt that has ended"),
+    Removal(ROOT / "trials/trial_00001/checkpoint-000003", 500_000, "older than what checkpoint.keep has"),
+]
+
+
+@pytest.mark.parametrize("is_dry_run", [True, False])
+def test_people_read_how_much_is_freed_and_why(is_dry_run, golden):
+    answer = gc_answer(REMOVALS, ROOT, is_dry_run=is_dry_run)
+    golden("gc_dry_run" if is_dry_run else "gc", as_text(answer.parts, 120))
+
+
+def test_programs_read_every_path():
+    answer = gc_answer(REMOVALS, ROOT, is_dry_run=True)
+    value = json.loads(write(answer, Format.JSON, 80))
+    assert (value["deleted"], value["bytes"], len(value["removals"])) == (False, 2_002_048, 3)
+    assert value["removals"][1] == {"path": "ray/attempt-01", "bytes": 2048, "why": REMOVALS[1].why}
+    assert write(answer, Format.CSV, 80).splitlines()[0] == "path,bytes,why"
+
+
+def test_nothing_to_delete_is_said():
+    answer = gc_answer([], ROOT, is_dry_run=False)
+    assert as_text(answer.parts, 120) == "nothing to delete in /home/me/results/demo\n"
+    assert answer.value == {"deleted": True, "bytes": 0, "removals": []}
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_345_678, "2.3 MB"), (5e9, "5.0 GB"), (2e15, "2000.0 TB")],
+)
+def test_sizes_are_written_for_people(size, text):
+    assert size_text(size) == text
