@@ -12,7 +12,7 @@ from sweeps.best_net import write_best
 from sweeps.errors import InfeasibleError, NoTrialSucceededError, SweepStateError
 from sweeps.execution import Execution
 from sweeps.journal import Journal
-from sweeps.lock import Hold, asked_to_stop, clear_stop
+from sweeps.lock import Hold, asked_to_stop
 from sweeps.plan import SweepPlan
 from sweeps.progress import Watcher
 from sweeps.proposals import make_proposals
@@ -90,40 +90,44 @@ class Attempt:
             A signal stopped it; everything is written.
         """
         try:
-            reason = self._run(execute)
-            write_tables(self.state, self.paths.trials_table, self.paths.metrics_table)
-            self._write_best()
-            push(self.paths, self.paths.trials_table, self.paths.metrics_table, self.paths.best)
+            with Journal(self.paths.journal, self.paths.remote_journal) as journal:
+                reason = self._run(journal, execute)
         except OSError as error:
             where = self.paths.location
             text = f"storage {where} failed: {error}\nmend it and go on with: sweeps resume {where}"
             raise InfeasibleError(text) from error
         self._raise_for(reason)
 
-    def _run(self, execute: Callable[[Execution], None]) -> str:
-        clear_stop(self.paths)
-        with Journal(self.paths.journal, self.paths.remote_journal) as journal, Signals(self.watcher.tell) as signals:
-            failing = AllAlike(self.plan.config.failure.give_up_after)
-            recorder = self._recorder(journal, failing)
-            plan = self.plan
-            aims = {"n_trials": plan.n_trials, "max_epochs": plan.max_epochs, "rungs": list(plan.job.rungs)}
-            recorder.record("attempt", attempt=plan.job.attempt, **aims)
-            journal.flush(force=True)
-            Claim(self.paths.trials, plan.job.attempt).take()
-            if journal.lost is not None:
-                self.watcher.tell(f"note: {journal.lost}")
-            searcher = self._searcher(recorder)
+    def _run(self, journal: Journal, execute: Callable[[Execution], None]) -> str:
+        failing = AllAlike(self.plan.config.failure.give_up_after)
+        recorder, keeper = self._recorder(journal, failing)
+        searcher = self._searcher(recorder)
+        with Signals(self.watcher.tell) as signals:
             stop = StopRules(self._rules(signals, searcher, failing))
+            self._begin(journal, recorder)
+            plan = self.plan
             execute(Execution(plan.config, plan.job, searcher, self._scheduler(recorder), recorder, stop))
             reason = stop.reason or ("complete" if searcher.is_done else "stopped" if searcher.is_closed else _ASKED)
             self._refuse_lost(reason)
-            recorder.record("attempt_end", reason=reason, signal=signals.caught)
             recorder.interrupt_rest()
+            keeper.finish()
         if searcher.shortfall:
             self.watcher.tell(f"note: there were {searcher.shortfall} distinct configs fewer than asked for")
+        self._write_results(reason)
+        # Only now: what the lines above did not come to is done by the next attempt.
+        recorder.record("attempt_end", reason=reason, signal=signals.caught)
         return reason
 
-    def _recorder(self, journal: Journal, failing: AllAlike) -> Recorder:
+    def _begin(self, journal: Journal, recorder: Recorder) -> None:
+        plan = self.plan
+        aims = {"n_trials": plan.n_trials, "max_epochs": plan.max_epochs, "rungs": list(plan.job.rungs)}
+        recorder.record("attempt", attempt=plan.job.attempt, **aims)
+        journal.flush(force=True)
+        Claim(self.paths.trials, plan.job.attempt, self.paths.remote_trials).take()
+        if journal.lost is not None:
+            self.watcher.tell(f"note: {journal.lost}")
+
+    def _recorder(self, journal: Journal, failing: AllAlike) -> tuple[Recorder, Keeper]:
         config = self.plan.config
         recorder = Recorder(
             journal, self.state, self.watcher, self.paths.trials, max_failures=config.failure.max_failures
@@ -134,8 +138,8 @@ class Attempt:
             failing.note(record)
             keeper.retain(record)
 
-        recorder.on_end = on_end
-        return recorder
+        recorder.on_end, recorder.on_sync = on_end, keeper.delete
+        return recorder, keeper
 
     def _rules(self, signals: Signals, searcher: SweepSearcher, failing: AllAlike) -> list[Rule]:
         config = self.plan.config
@@ -150,7 +154,7 @@ class Attempt:
             return _FULL if free_space_problem(self.paths, config.checkpoint.min_free_gb) else None
 
         return [
-            when(lambda: signals.caught is not None, _ASKED),
+            when(signals.asked, _ASKED),
             when(self.hold.is_lost, _LOST),
             failing,
             metric_target(self.state, config.stop.metric_target),
@@ -158,6 +162,14 @@ class Attempt:
             every(_LOOK_S, asked),
             every(_LOOK_S, full),
         ]
+
+    def _write_results(self, reason: str) -> None:
+        write_tables(self.state, self.paths.trials_table, self.paths.metrics_table)
+        if reason == _ASKED and len(self.plan.job.data.splits) > 1:
+            self.watcher.tell("note: best/ was not written, as one net on all rows would take too long to train now")
+        else:
+            self._write_best()
+        push(self.paths, self.paths.trials_table, self.paths.metrics_table, self.paths.best)
 
     def _write_best(self) -> None:
         if self.state.best is None:

@@ -136,10 +136,10 @@ def _net_of(paths: SweepPaths, manifest: Mapping[str, Any]) -> NeuralNet:
 
 def _checkpoint_of(paths: SweepPaths, record: TrialRecord) -> Path:
     folder = paths.trials / checkpoint.trial_name(record.trial)
-    found, _ = checkpoint.newest(folder)
+    found, _ = checkpoint.newest_best(folder)
     if found is None:
         raise SweepStateError(f"{folder}: no usable checkpoint, so the weights of trial {record.trial} are lost")
-    kept = checkpoint.verify(found)["best_epoch"]
+    kept = checkpoint.verify_best(found)["best_epoch"]
     if kept != record.best_epoch:
         raise SweepStateError(
             f"{found}: holds the weights of epoch {kept}, but trial {record.trial} was best in {record.best_epoch}"

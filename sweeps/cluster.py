@@ -61,6 +61,7 @@ def ray_session(address: str | None, search_path: Sequence[Path], resources: Res
         on_terminate = signal.getsignal(signal.SIGTERM)
         if started:
             _start(address)
+            _restore_handler(signal.SIGTERM, on_terminate)
         try:
             nodes = machines()
             with _environment({"TUNE_MAX_PENDING_TRIALS_PG": str(slots(resources, nodes))}):
@@ -68,7 +69,6 @@ def ray_session(address: str | None, search_path: Sequence[Path], resources: Res
         finally:
             if started:
                 ray.shutdown()
-                _restore_handler(signal.SIGTERM, on_terminate)
 
 
 def machines() -> list[Node]:
@@ -100,7 +100,7 @@ def _start(address: str | None) -> None:
 
 
 def _restore_handler(number: int, handler: Any) -> None:
-    # Ray takes SIGTERM over when it starts, where Python takes signals at all, and keeps it when it has ended.
+    # Ray takes SIGTERM over when it starts, where Python takes signals at all; sweeps stop by rules of their own.
     if threading.current_thread() is threading.main_thread():
         signal.signal(number, handler)
 

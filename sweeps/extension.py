@@ -64,25 +64,27 @@ def extended(config: SweepConfig, extension: Extension, n_trials: int, max_epoch
         With everything that is wrong.
     """
     parameters = dict(config.parameters if extension.parameters is None else extension.parameters)
+    data = config.model_dump(by_alias=True) | {"parameters": parameters}
+    build_config(data)  # a space that cannot be read has no length to look at
     problems = [*_length_problems(config, extension, parameters, max_epochs), *_number_problems(config, extension)]
     if problems:
         raise SpecError(*problems)
     if extension.max_epochs is not None:
         parameters[_LENGTH] = extension.max_epochs
-    data = config.model_dump(by_alias=True) | {"parameters": parameters}
     if extension.num_samples is not None:
         data["searcher"] = {**data["searcher"], "num_samples": n_trials + extension.num_samples}
     return build_config(data)
 
 
 def prolonged(
-    state: SweepState, scheduler: SchedulerConfig, before: int, max_epochs: int | None
+    state: SweepState, scheduler: SchedulerConfig, net_epochs: int, max_epochs: int | None
 ) -> dict[int, dict[str, Any]]:
     """The trials that go on to more epochs, with their new params.
 
     Without early stopping, and under the median rule, those are all that trained to their last epoch. Under ASHA they
     are those which pass the rung at which they ended among all trials that have reached it by now: complete ones, and
-    stopped ones whose rung has filled with worse since. Trials that ended by themselves, by EarlyStopping say, do not.
+    stopped ones whose rung has filled with worse since. Trials that ended by themselves, by EarlyStopping say, do not;
+    those that have not ended do.
 
     Parameters
     ----------
@@ -90,8 +92,8 @@ def prolonged(
         What the sweep has found.
     scheduler : SchedulerConfig
         Of the sweep.
-    before : int
-        Most epochs of a trial so far.
+    net_epochs : int
+        Epochs of a trial whose params do not name them.
     max_epochs : int or None
         Most epochs from now on; None prolongs nothing.
 
@@ -104,8 +106,11 @@ def prolonged(
         return {}
     levels = rungs(scheduler.grace_period, scheduler.reduction_factor, max_epochs) if scheduler.name == "asha" else ()
     cutoffs = {level: _cutoff(state, level, scheduler.reduction_factor) for level in levels}
-    deserving = (record for record in state.trials.values() if _deserves(record, before, state, cutoffs))
-    return {record.trial: {**record.params, _LENGTH: max_epochs} for record in deserving}
+    return {
+        record.trial: {**record.params, _LENGTH: max_epochs}
+        for record in state.trials.values()
+        if record.epoch < max_epochs and _deserves(record, net_epochs, state, cutoffs)
+    }
 
 
 def _length_problems(
@@ -113,8 +118,9 @@ def _length_problems(
 ) -> list[Problem]:
     if extension.max_epochs is None:
         return []
-    domain = SearchSpace(parameters).domains.get(_LENGTH)
-    if domain is not None and not isinstance(domain, Constant):
+    space = SearchSpace(parameters)
+    domain = space.domains.get(_LENGTH)
+    if domain is not None and (not isinstance(domain, Constant) or _LENGTH in space.conditions):
         text = f"max_epochs varies in this sweep ({domain}); give another space with longer ones (--space) instead"
         return [Problem(text, "max_epochs")]
     if extension.max_epochs <= max_epochs:
@@ -133,9 +139,11 @@ def _number_problems(config: SweepConfig, extension: Extension) -> list[Problem]
     return [Problem(text, "num_samples")]
 
 
-def _deserves(record: TrialRecord, before: int, state: SweepState, cutoffs: Mapping[int, float]) -> bool:
-    is_complete = record.status is TrialStatus.COMPLETED and record.epoch >= before
-    if not is_complete and (record.status is not TrialStatus.STOPPED or record.rung not in cutoffs):
+def _deserves(record: TrialRecord, net_epochs: int, state: SweepState, cutoffs: Mapping[int, float]) -> bool:
+    if not record.status.is_end or record.status is TrialStatus.INTERRUPTED:
+        return True
+    is_whole = record.status is TrialStatus.COMPLETED and record.epoch >= record.params.get(_LENGTH, net_epochs)
+    if not is_whole and (record.status is not TrialStatus.STOPPED or record.rung not in cutoffs):
         return False
     return record.epoch not in cutoffs or _gain(record, record.epoch, state) >= cutoffs[record.epoch]
 
@@ -147,9 +155,7 @@ def _cutoff(state: SweepState, level: int, reduction_factor: float) -> float:
 
 
 def _gain(record: TrialRecord, epoch: int, state: SweepState) -> float:
-    """The metric at an epoch, more is better; a diverged one is worse than all."""
-    objective = state.objective
-    value = record.rows[epoch].get(objective.metric)
-    if record.status is TrialStatus.DIVERGED or value is None:
-        value = objective.worst
-    return -objective.loss(value)
+    """The metric at an epoch, more is better; the epoch that a trial diverged in is worse than all."""
+    has_diverged = record.status is TrialStatus.DIVERGED and epoch == record.epoch
+    value = state.objective.worst if has_diverged else record.rows[epoch][state.objective.metric]
+    return -state.objective.loss(value)

@@ -24,7 +24,7 @@ from sweeps.plan import SweepPlan
 from trainables.data import TrialData
 
 _ABSENT = "(absent)"
-# Their minor releases may change how a net trains, or which parameters it has; our own code is not hashed either.
+# Their minor releases may change how a net trains; no source of theirs is hashed.
 _COMPARED_VERSIONS = ("torch", "skorch", "skorch-sweeps")
 
 
@@ -91,6 +91,15 @@ def describe_data(data: TrialData) -> dict[str, Any]:
     return {"fingerprint": data.fingerprint, "rows": data.n_rows, "splits": len(data.splits), **kind}
 
 
+def comparable(plan: SweepPlan) -> dict[str, Any]:
+    """What a manifest holds of net and data for a resume to compare: ``data`` and ``net_description``."""
+    job = plan.job
+    return {
+        "data": describe_data(job.data),
+        "net_description": describe_net(job.net) | describe_choices(job.objects),
+    }
+
+
 def changes(plan: SweepPlan, manifest: Mapping[str, Any]) -> Changes:
     """Compare a plan with what its sweep began with.
 
@@ -114,13 +123,13 @@ def changes(plan: SweepPlan, manifest: Mapping[str, Any]) -> Changes:
         return Changes(tuple(_data_lines(plan, manifest)), (missing, *versions))
     now = describe_net(plan.job.net) | describe_choices(plan.job.objects)
     refusing, notes = list(_data_lines(plan, manifest)), list(versions)
+    other_skorch = any(note.startswith("versions: skorch ") for note in versions)  # may have other parameters
     for name in sorted(begun.keys() | now.keys()):
         if _is_set_by(plan.space, name):
             continue
         one_sided = name not in begun or name not in now
         lines = _lines(f"net.{name}", begun.get(name, _ABSENT), now.get(name, _ABSENT))
-        # Another release of skorch may have other parameters.
-        (notes if one_sided and versions else refusing).extend(lines)
+        (notes if one_sided and other_skorch else refusing).extend(lines)
         notes += _unknown(f"net.{name}", begun.get(name, ""), now.get(name, ""))
     return Changes(tuple(refusing), tuple(dict.fromkeys(notes)))
 

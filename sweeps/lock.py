@@ -98,6 +98,7 @@ def clear_stop(paths: SweepPaths) -> None:
 def _leased(paths: SweepPaths, remote: RemoteFolder) -> Iterator[Hold]:
     try:
         with leased(remote / paths.lock.name, paths.location) as hold, FileLock(paths.lock, timeout=_COPYING_S):
+            clear_stop(paths)
             bring_up_to_date(paths)
             yield hold
     except (StorageError, Timeout) as error:
@@ -110,6 +111,7 @@ def _locked_file(paths: SweepPaths) -> Iterator[Hold]:
     try:
         notes = _take_over(paths)
         own = Holder.myself().to_json()
+        clear_stop(paths)  # before anybody can know of this driver and ask it to stop
         write_text(paths.holder, own)
         try:
             with Hold(lambda: _beat(paths.holder, own), _EVERY_S, notes).beating() as hold:
@@ -137,7 +139,8 @@ def _name_of_holder(paths: SweepPaths) -> Holder | str:
     deadline = time.monotonic() + _NAMELESS_S
     while True:
         found = _read_holder(paths.holder, time.time())
-        if found is not None:
+        # The name of one that died may still be there when the next one has just taken the lock.
+        if found is not None and not _seems_dead(found):
             return found
         if time.monotonic() >= deadline:
             return "an unknown process"

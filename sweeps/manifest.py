@@ -14,7 +14,7 @@ from typing import Any
 from skorch import NeuralNet
 
 from search_spaces.labels import is_import_string
-from sweeps.fingerprints import describe_choices, describe_data, describe_net
+from sweeps.fingerprints import comparable
 from sweeps.imports import resolve_import
 from sweeps.plan import SweepPlan
 
@@ -53,8 +53,7 @@ def make_manifest(plan: SweepPlan, net: str | None, search_path: Sequence[Path])
         "max_epochs": plan.max_epochs,
         "rungs": list(job.rungs),
         "scheduler": plan.config.scheduler.name,
-        "data": describe_data(data),
-        "net_description": describe_net(job.net) | describe_choices(job.objects),
+        **comparable(plan),
         "notes": list(plan.notes),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "host": {"name": socket.gethostname(), "platform": sys.platform},

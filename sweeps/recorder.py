@@ -43,6 +43,8 @@ class Recorder:
         Told the number of a trial that is to be started again.
     on_end : callable
         Told the record of a trial that has ended.
+    on_sync : callable
+        Told when all that was recorded is safe.
     """
 
     # More methods than the budget of eight: one for each thing that happens to a trial.
@@ -53,6 +55,7 @@ class Recorder:
         self.state = state
         self.try_again: Callable[[int], None] = lambda trial: None
         self.on_end: Callable[[TrialRecord], None] = lambda record: None
+        self.on_sync: Callable[[], None] = lambda: None
         self._journal = journal
         self._watcher = watcher
         self._trials = trials
@@ -90,10 +93,12 @@ class Recorder:
         for note in result["notes"]:
             self._watcher.tell(f"note: trial {trial}: {note}")
         # A report that was lost with its driver or worker comes again from the checkpoint, with older ones before it.
-        rows = [row for row in result["rows"] if row["epoch"] not in record.rows or record.exploited]
+        resumed_at = record.epoch if result["resumed_at"] is None else result["resumed_at"]
+        known = {epoch for epoch in record.rows if epoch <= resumed_at and not record.exploited}
+        rows = [row for row in result["rows"] if row["epoch"] not in known]
         placement = {"node": result["hostname"], "pid": result["pid"], "gpu": result["gpu"]}
         content = {"costs": result["costs"], "checkpoint": result["checkpoint"], "placement": placement}
-        resumed = {} if result["resumed_at"] is None else {"resumed_at": result["resumed_at"]}
+        resumed = {"resumed_at": resumed_at} if resumed_at < record.epoch or result["resumed_at"] else {}
         self.record("report", trial=trial, rows=rows, **content, **resumed)
         for event in self._exploits:
             self.record("exploit", **event)
@@ -141,6 +146,7 @@ class Recorder:
     def sync(self) -> None:
         """Syncs the turn's records and shows them; a store collects them for a while first."""
         if self._journal.flush():
+            self.on_sync()
             self._watcher(self.state)
 
     def interrupt_rest(self) -> None:

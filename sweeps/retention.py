@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from sweeps.config import KeepConfig
+from sweeps.errors import InfeasibleError
 from sweeps.records import SweepState, TrialRecord, TrialStatus
 from sweeps.saved import Saved, TrialFiles
 from sweeps.storage import SweepPaths
@@ -136,7 +137,7 @@ def remove(removals: Iterable[Removal]) -> int:
 class Keeper:
     """Applies `superseded` to a running sweep, trial by trial as they end.
 
-    Its cost does not grow with the number of trials. Not for several threads.
+    The cost of an end does not grow with the number of trials. Not for several threads.
 
     Parameters
     ----------
@@ -153,29 +154,42 @@ class Keeper:
         self._state = state
         self._keep = keep
         self._best = best_trials(state, keep.sweep_best)
+        self._due: set[int] = set()
         self._unsaved: set[int] = set()
+        self._late: set[int] = set()
 
     def retain(self, record: TrialRecord) -> None:
-        """Deletes what the end of a trial has made superfluous, of that trial and of the one that it outdid.
+        """Notes that a trial has ended: what it, and the one that it outdid, need no more is deleted by `delete`."""
+        rivals = {*self._best, record.trial}
+        self._best = best_trials(self._state, self._keep.sweep_best, rivals)
+        self._due |= {record.trial, *rivals.difference(self._best)}
 
-        Call it once the end is safely in the journal, never before, since a trial without an end will be resumed.
+    def delete(self) -> None:
+        """Deletes what the ends that were noted have superseded; cheap where none was.
+
+        Call it only when these ends are safely in the journal: a trial whose end is lost will be resumed.
 
         Raises
         ------
         OSError
             Something cannot be read or deleted.
         """
-        rivals = {*self._best, record.trial}
-        self._best = best_trials(self._state, self._keep.sweep_best, rivals)
-        due = {record.trial, *self._unsaved, *rivals.difference(self._best)}
-        # A worker saves what it has reached only after the scheduler has stopped its trial.
-        self._unsaved = {number for number in due if self._is_unsaved(number)}
-        self._apply(due - self._unsaved)
+        if not self._due:
+            return
+        due = self._due | self._unsaved
+        # A worker saves what it has reached only after the scheduler has stopped its trial: that is looked for once
+        # more at the next end, and then not before all workers are gone.
+        unsaved = {trial for trial in due if self._is_unsaved(trial)}
+        self._apply(due - unsaved)
+        self._late |= unsaved & self._unsaved
+        self._unsaved = unsaved - self._late
+        self._due = set()
 
     def finish(self) -> None:
-        """Catches up on trials whose worker was still to save them; call it once no worker runs any more."""
-        self._apply(self._unsaved)
-        self._unsaved = set()
+        """As `delete`, also of trials whose worker was still to save them; call it once no worker runs any more."""
+        self._apply(self._due | self._unsaved | self._late)
+        for trials in (self._due, self._unsaved, self._late):
+            trials.clear()
 
     def _is_unsaved(self, trial: int) -> bool:
         record = self._state.trials[trial]
@@ -191,6 +205,18 @@ class Keeper:
 
     def _files(self, trial: int) -> TrialFiles:
         return TrialFiles.read(self._trials / checkpoint.trial_name(trial))
+
+
+def check_free_space(paths: SweepPaths, min_free_gb: float) -> None:
+    """Refuses to start where a sweep would pause at once.
+
+    Raises
+    ------
+    InfeasibleError
+        As `free_space_problem` says.
+    """
+    if problem := free_space_problem(paths, min_free_gb):
+        raise InfeasibleError(problem)
 
 
 def free_space_problem(paths: SweepPaths, min_free_gb: float) -> str | None:

@@ -74,11 +74,16 @@ class MedianScheduler(MedianStoppingRule):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """STOP for a trial whose best is below the median of the others' means, else CONTINUE."""
-        return str(super().on_trial_result(tune_controller, _key(trial), result))
+        return str(super().on_trial_result(tune_controller, _key(trial), self._what_counts(result)))
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Lets the ended trial's last result count."""
-        super().on_trial_complete(tune_controller, _key(trial), result)
+        if told := self._what_counts(result):
+            super().on_trial_complete(tune_controller, _key(trial), told)
+
+    def _what_counts(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        # Ray keeps all that it is told to the end of the sweep.
+        return {key: value for key, value in result.items() if key in (self._time_attr, self._metric)}
 
     def recall(self, state: SweepState) -> None:
         """Fills the books with what earlier attempts reported."""

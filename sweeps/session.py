@@ -50,12 +50,11 @@ def watched(start: Callable[[Progress], None], paths: SweepPaths, is_quiet: bool
             result = SweepResult(paths)
             last: dict[str, Any] = result.state.attempts[-1] if result.state.attempts else {}
             number = signals.caught or last.get("signal")
-            is_interrupted = is_interrupted or number or last.get("reason", "interrupted") == "interrupted"
-            code = _show(result, "none" if is_interrupted else fail_on)
-            if is_interrupted or signals.caught:
-                note(f"interrupted; go on with: {_resume(paths)}")
-                return 128 + (number or signals.caught or signal.SIGINT)
-            return code
+            if not (is_interrupted or number or last.get("reason", "interrupted") == "interrupted"):
+                return _show(result, fail_on)
+            _show(result, "none")
+            note(f"interrupted; go on with: {_resume(paths)}")
+            return 128 + (number or signal.SIGINT)
 
 
 def _ran_to_its_end(start: Callable[[Progress], None], is_quiet: bool) -> bool:
@@ -66,3 +65,22 @@ def _ran_to_its_end(start: Callable[[Progress], None], is_quiet: bool) -> bool:
     except KeyboardInterrupt:
         return False
     return True
+
+
+def _show(result: SweepResult, fail_on: str) -> int:
+    failures = failure_lines(result.state)
+    for line in failures:
+        note(line)
+    answer(summary(result), Format.TABLE)
+    if result.state.attempts and result.state.attempts[-1].get("reason") == "stopped":
+        note(f"stopped on request; go on with: {_resume(result.paths)}")
+    if fail_on == "any" and failures:
+        report("some trials failed, and --fail-on is any")
+        return NoTrialSucceededError.exit_code
+    if fail_on != "none":
+        result.best_trial  # noqa: B018  # raises where there is none
+    return 0
+
+
+def _resume(paths: SweepPaths) -> str:
+    return f"sweeps resume {shlex.quote(paths.location)}"

@@ -33,8 +33,8 @@ class _Handlers(ABC):
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             numbers = [getattr(signal, name) for name in _STOPPING if hasattr(signal, name)]
-            handlers = {number: signal.getsignal(number) for number in numbers}
-            self._before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
+            before = {number: signal.getsignal(number) for number in numbers}
+            self._before = {number: how for number, how in before.items() if how not in (signal.SIG_IGN, None)}
         self._take()
         return self
 

@@ -23,6 +23,7 @@ from sweeps.plan import SweepPlan, make_plan
 from sweeps.progress import Watcher, watching
 from sweeps.records import TrialRecord
 from sweeps.results import SweepResult
+from sweeps.retention import check_free_space
 from sweeps.sources import from_anywhere, import_net, load_data, make_net
 from sweeps.spec import build_config, dump_spec, load_spec, located
 from sweeps.storage import (
@@ -361,6 +362,7 @@ class Sweep:
     def _begin(self, paths: SweepPaths, terms: Terms) -> SweepResult:
         check_place(self.config, terms)
         check_writable(paths)
+        check_free_space(paths, self.config.checkpoint.min_free_gb)
         terms.watcher.tell("checking net, data and parameters with a probe epoch")
         plan = told(self.plan(), terms.watcher)
         with executor(self.config, terms, self._search_path) as execute:
@@ -382,10 +384,13 @@ class Sweep:
     ) -> SweepResult:
         paths, watcher = sweep.paths, terms.watcher
         check_place(self.config, terms)
+        check_free_space(paths, self.config.checkpoint.min_free_gb)
         watcher.tell("checking net, data and parameters with a probe epoch")
         plan = told(self.plan(list(sweep.state.trials.values())), watcher)
         for line in refuse_changes(plan, sweep.manifest, accept_changes):
             watcher.tell(f"note: {line}")
+        if accept_changes:
+            sweep.accept(plan)
         if extension is not None:
             sweep.extend(plan, extension, dump_spec(self._written()))
         attempt = sweep.attempt(plan, watcher, retry_failed)

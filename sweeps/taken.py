@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from sweeps.attempt import Attempt
 from sweeps.config import SweepConfig
 from sweeps.errors import SweepStateError
 from sweeps.extension import Extension, prolonged
-from sweeps.fingerprints import spec_differences
+from sweeps.fingerprints import comparable, spec_differences
 from sweeps.hold import Hold
 from sweeps.journal import Journal
 from sweeps.lock import locked
@@ -47,8 +48,10 @@ class TakenSweep:
     @property
     def n_trials(self) -> int:
         """How many trials it is to have so far."""
-        asked = stored_spec(self.paths).searcher.num_samples or 0  # by an extension that no attempt has followed, too
-        return max(int(self._aims["n_trials"]), asked)
+        planned = int(self._aims["n_trials"])
+        if self.state.spec is None:
+            return planned
+        return max(planned, stored_spec(self.paths).searcher.num_samples or 0)  # no attempt has followed an extension
 
     @property
     def max_epochs(self) -> int:
@@ -76,13 +79,23 @@ class TakenSweep:
         spec : str
             The extended sweep.yaml.
         """
-        longer = prolonged(self.state, plan.config.scheduler, self.max_epochs, extension.max_epochs)
+        # A trial without epochs of its own has the net's, and then those are what the sweep was made with.
+        net_epochs = int(self.manifest["max_epochs"])
+        longer = prolonged(self.state, plan.config.scheduler, net_epochs, extension.max_epochs)
         with Journal(self.paths.journal, self.paths.remote_journal) as journal:
             # One record, so that a crash leaves the whole extension or nothing of it.
             event = {"type": "extend", "time": time.time(), "spec": spec, "prolonged": longer}
             self.state.apply(journal.append(event))
         write_text(self.paths.spec, spec)
         push(self.paths, self.paths.spec)
+
+    def accept(self, plan: SweepPlan) -> None:
+        """Takes net and data as they are now for what the sweep is compared with from here on."""
+        now = comparable(plan)
+        if all(self.manifest.get(key) == value for key, value in now.items()):
+            return
+        write_text(self.paths.manifest, json.dumps({**self.manifest, **now}, indent=1, ensure_ascii=False) + "\n")
+        push(self.paths, self.paths.manifest)
 
     def attempt(self, plan: SweepPlan, watcher: Watcher, retry_failed: bool = False) -> Attempt:
         """The next attempt at what the sweep still lacks."""

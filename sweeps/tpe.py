@@ -49,6 +49,7 @@ class HyperoptProposals:
         self._objective = objective
         self._tried = Tried(space)
         self._known_fits: dict[int, bool] = {}
+        self._model_values: dict[tuple[str, str], float | int] = {}
         self._n_startup = max(-(-n_startup // len(self._cells)), min(n_startup, 5))
 
     def propose(self, trial: int, records: Sequence[TrialRecord]) -> Params | None:
@@ -87,12 +88,35 @@ class HyperoptProposals:
     def _suggest(self, outcomes: Sequence[TrialRecord], seed: int) -> Params:
         from hyperopt import tpe  # takes half a second, and only this searcher needs it
 
-        trials = _trials_of(outcomes, rank(outcomes, self._objective), self._modelled)
+        trials = self._trials_of(outcomes, rank(outcomes, self._objective))
         problem = _hyperopt_space(self._modelled)
         # When to begin is decided here, not by hyperopt, which would go on drawing up to its 20th trial.
         proposed = tpe.suggest([len(outcomes)], problem, trials, seed, n_startup_jobs=0, verbose=False)
         values = {name: found[0] for name, found in proposed[0]["misc"]["vals"].items() if len(found)}
         return {name: _from_model(self._modelled[name], value) for name, value in values.items()}
+
+    def _trials_of(self, records: Sequence[TrialRecord], losses: Sequence[int]) -> Any:
+        from hyperopt import JOB_STATE_DONE, STATUS_OK, Trials  # see _suggest
+
+        trials = Trials()
+        documents = []
+        for tid, (record, loss) in enumerate(zip(records, losses, strict=True)):
+            params = record.best_params or record.params
+            values = {name: [self._seen(name, params[name])] if name in params else [] for name in self._modelled}
+            indices = {name: [tid] if found else [] for name, found in values.items()}
+            misc = {"tid": tid, "cmd": ("domain_attachment", "FMinIter_Domain"), "idxs": indices, "vals": values}
+            [document] = trials.new_trial_docs([tid], [None], [{"status": STATUS_OK, "loss": float(loss)}], [misc])
+            documents.append({**document, "state": JOB_STATE_DONE})
+        trials.insert_trial_docs(documents)
+        trials.refresh()
+        return trials
+
+    def _seen(self, name: str, value: Any) -> float | int:
+        """The value as the model sees it; worked out once, since every proposal asks for all of them."""
+        known = name, text_of(value)
+        if known not in self._model_values:
+            self._model_values[known] = _to_model(self._modelled[name], value)
+        return self._model_values[known]
 
 
 def rank(records: Sequence[TrialRecord], objective: Objective) -> list[int]:
@@ -128,23 +152,6 @@ def _hyperopt_space(domains: Mapping[str, Domain]) -> Any:
         for name, domain in domains.items()
     }
     return Problem(lambda config: 0.0, expressions)
-
-
-def _trials_of(records: Sequence[TrialRecord], losses: Sequence[int], domains: Mapping[str, Domain]) -> Any:
-    from hyperopt import JOB_STATE_DONE, STATUS_OK, Trials  # see _suggest
-
-    trials = Trials()
-    documents = []
-    for tid, (record, loss) in enumerate(zip(records, losses, strict=True)):
-        params = record.best_params or record.params
-        values = {name: [_to_model(domain, params[name])] if name in params else [] for name, domain in domains.items()}
-        indices = {name: [tid] if found else [] for name, found in values.items()}
-        misc = {"tid": tid, "cmd": ("domain_attachment", "FMinIter_Domain"), "idxs": indices, "vals": values}
-        [document] = trials.new_trial_docs([tid], [None], [{"status": STATUS_OK, "loss": float(loss)}], [misc])
-        documents.append({**document, "state": JOB_STATE_DONE})
-    trials.insert_trial_docs(documents)
-    trials.refresh()
-    return trials
 
 
 def _to_model(domain: Domain, value: Any) -> float | int:

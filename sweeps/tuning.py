@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from sweeps.resources import share_of
 from sweeps.stop_rules import StopRules
 from trainables.job import PackedJob
 from trainables.net import NetTrainable
+
+# What Tune and its schedulers may still ask of an ended trial.
+_KEPT = ("done", "ended", "epoch", "training_iteration", "trial_id")
 
 
 class TuneRecorder(tune.Callback):
@@ -43,11 +47,13 @@ class TuneRecorder(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has ended by itself, or was stopped."""
         self._recorder.ended(trial.config["trial"], trial.last_result)
+        _forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has failed."""
         text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
         self._recorder.failed(trial.config["trial"], text)
+        _forget(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """A turn of Tune's loop is over."""
@@ -117,6 +123,19 @@ def on_ray(search_path: Sequence[Path], folder: Path) -> Callable[[Execution], N
 def _placement_of(config: SweepConfig) -> Callable[[Mapping[str, Any]], tune.PlacementGroupFactory]:
     def placement(trial_config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         share = share_of(config.resources, trial_config["params"])
-        return tune.PlacementGroupFactory([{"CPU": share.cpu, **({"GPU": share.gpu} if share.gpu else {})}])
+        return _placement(share.cpu, share.gpu)
 
     return placement
+
+
+@lru_cache
+def _placement(cpu: float, gpu: float) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory([{"CPU": cpu, **({"GPU": gpu} if gpu else {})}])
+
+
+def _forget(trial: Trial) -> None:
+    # Tune keeps every trial to the end, each with 80 kB of statistics that nobody reads.
+    known = trial.run_metadata
+    known.metric_analysis, known.metric_n_steps = {}, {}
+    known.last_result = {key: known.last_result[key] for key in _KEPT if key in known.last_result}
+    trial.evaluated_params = {}

@@ -1,9 +1,8 @@
-"""Sweeps trained in this process, one trial after another: what readers need, without Ray."""
+"""Sweeps trained in this process, without Ray: by `Sweep` itself, or by an attempt at a plan."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,29 @@ from typing import Any
 import nets
 
 from search_spaces.space import SearchSpace
-from sweeps.best_net import write_best
-from sweeps.journal import Journal
+from sweeps.inline import in_process
 from sweeps.manifest import make_manifest
 from sweeps.plan import SweepPlan, make_plan
-from sweeps.proposals import make_proposals
-from sweeps.records import SweepState, TrialStatus
+from sweeps.records import SweepState
+from sweeps.results import SweepResult
 from sweeps.spec import build_config, dump_spec
 from sweeps.storage import SweepPaths, create
-from trainables.tensors import TensorData
-from trainables.trial import TrialRun
+from sweeps.sweep import Sweep
+from sweeps.taken import taken
+
+
+class Told:
+    """A watcher that keeps what it is told, and shows each state to ``on_state``."""
+
+    def __init__(self, on_state: Callable[[SweepState], None] = lambda state: None) -> None:
+        self.lines: list[str] = []
+        self.on_state = on_state
+
+    def __call__(self, state: SweepState) -> None:
+        self.on_state(state)
+
+    def tell(self, line: str) -> None:
+        self.lines.append(line)
 
 
 def plan_of(
@@ -40,6 +52,7 @@ def plan_of(
             "name": "inline",
             "metric": {"name": metric, "goal": goal},
             "searcher": {"name": "random", "num_samples": 3},
+            "scheduler": {"name": "fifo"},
             "parameters": dict(parameters),
             **sections,
         }
@@ -51,34 +64,36 @@ def plan_of(
 def run_inline(
     plan: SweepPlan, storage: Path, net: str | None = None, search_path: Sequence[Path] = ()
 ) -> tuple[SweepPaths, SweepState]:
-    """Trains a plan's trials to their ends and writes the directory of the sweep."""
+    """Makes the sweep of a plan, trains its trials and returns where it lies and what it found."""
     paths = SweepPaths.of(storage, plan.config.name)
     plan = replace(plan, job=replace(plan.job, trials=paths.trials, report_every_s=0.0))
-    manifest = make_manifest(plan, net, search_path)
-    create(paths, manifest, dump_spec(plan.config))
-    state = SweepState(plan.job.objective)
-    proposals = make_proposals(plan.config.searcher, plan.space, plan.job.objective)
-    data = TensorData(plan.job.data)
-    with Journal(paths.journal) as journal:
+    create(paths, make_manifest(plan, net, search_path), dump_spec(plan.config))
+    with taken(paths, Told()) as sweep:
+        sweep.attempt(plan, Told()).run(in_process)
+        return paths, sweep.state
 
-        def record(kind: str, **content: Any) -> None:
-            state.apply(journal.append({"type": kind, "time": time.time(), **content}))
 
-        record("attempt", attempt=1, n_trials=plan.n_trials, rungs=[])
-        for trial in range(plan.n_trials):
-            params = proposals.propose(trial, list(state.trials.values()))
-            record("trial", trial=trial, params=params)
-            record("start", trial=trial)
-            run = TrialRun(plan.job, data, {"trial": trial, "params": params})
-            ended = None
-            while ended is None:
-                report = run.step()
-                ended = report["ended"]
-                content = {key: report[key] for key in ("rows", "costs", "checkpoint")}
-                placement = {"node": "here", "pid": 1, "gpu": None}
-                record("report", trial=trial, placement=placement, **content)
-            record("end", trial=trial, status=TrialStatus(ended.upper()))
-        record("attempt_end", reason="complete")
-    if state.best is not None:
-        write_best(paths, manifest, plan, state.best)
-    return paths, state
+def sweep_of(storage: Path, parameters: Mapping[str, Any], net: Any = None, **options: Any) -> Sweep:
+    """A sweep ``sweep`` of `nets.make_net` and its data, that reports every epoch and runs all trials to their ends."""
+    options = {"name": "sweep", "scheduler": "fifo", "report_every_s": 0.0, "checkpoint": {"every_s": 0.0}} | options
+    return Sweep(nets.make_net() if net is None else net, nets.make_data(), parameters, storage=storage, **options)
+
+
+def run(storage: Path, parameters: Mapping[str, Any], net: Any = None, **options: Any) -> SweepResult:
+    """Runs `sweep_of` in this process."""
+    return sweep_of(storage, parameters, net, **options).run(backend="inline", progress=False)
+
+
+def resume(root: Path, net: Any = None, **options: Any) -> SweepResult:
+    """Resumes a sweep of `sweep_of` in this process."""
+    return Sweep.resume(root, **_again(net) | options)
+
+
+def extend(root: Path, net: Any = None, **options: Any) -> SweepResult:
+    """Extends a sweep of `sweep_of` in this process."""
+    return Sweep.extend(root, **_again(net) | options)
+
+
+def _again(net: Any) -> dict[str, Any]:
+    net = nets.make_net() if net is None else net
+    return {"net": net, "data": nets.make_data(), "backend": "inline", "progress": False}

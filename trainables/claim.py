@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainables.remote import RemoteFolder
+
 _FILE = "attempt"
 
 
@@ -24,16 +26,22 @@ class Claim:
         Folder of the trials.
     attempt : int
         Number of the attempt, from 1.
+    mirror : RemoteFolder or None
+        The folder of the trials on an object store, where the claim is then kept instead.
     """
 
     trials: Path
     attempt: int
+    mirror: RemoteFolder | None = None
 
     def take(self) -> None:
         """Lets this attempt's workers write, and those of the others no more; for the driver that holds the sweep.
 
         The attempt must be in the journal by then, so that no other is ever given its number.
         """
+        if self.mirror is not None:
+            self.mirror.write_bytes(_FILE, f"{self.attempt}\n".encode())
+            return
         beside = self.trials / f".{_FILE}.part"
         beside.write_text(f"{self.attempt}\n", encoding="utf-8")
         os.replace(beside, self.trials / _FILE)
@@ -48,9 +56,10 @@ class Claim:
         """
         path = self.trials / _FILE
         try:
-            text = path.read_text(encoding="utf-8").strip()
+            content = path.read_bytes() if self.mirror is None else self.mirror.read_bytes(_FILE)
         except FileNotFoundError:
             return
+        text = content.decode(errors="replace").strip()
         if not text.isdecimal():
             raise RuntimeError(f"{path}: damaged: {text!r} is no attempt's number; a resume of the sweep mends it")
         if int(text) > self.attempt:

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from trainables.data import TrialData
 from trainables.objective import Objective
+from trainables.remote import RemoteFolder
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class TrialJob:
         Least seconds without an epoch before a worker ends itself.
     epoch_estimate_s : float
         Seconds that an epoch may take as far as is known before the first one.
+    mirror : RemoteFolder or None
+        The folder of the trials on the sweep's object store, to and from which checkpoints go; ``trials`` is then a
+        folder on each worker's own machine.
     """
 
     net: NeuralNet
@@ -70,6 +74,7 @@ class TrialJob:
     exploits: bool = False
     hang_s: float = 300.0
     epoch_estimate_s: float = 0.0
+    mirror: RemoteFolder | None = None
 
     def on_device(self, device: str) -> TrialJob:
         """The same job with the net on another device."""

@@ -67,8 +67,8 @@ class NetTrainable(tune.Trainable):
         """
         # A run that raises is let go: what it leaves in the middle of an epoch must not be saved.
         run, self._run = self._run, None
-        with self._guarded(run):
-            run = run or self._make_run()
+        run = run or self._make_run()
+        with self._guarded(run.training.epoch):
             report = run.step()
         self._run = run
         return tune_result(report, self._job.objective) | {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
@@ -81,25 +81,27 @@ class NetTrainable(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: str) -> None:  # type: ignore[override]  # Ray's hint is of another time
         """Goes on from what `save_checkpoint` wrote, with this trial's own params."""
+        run = self._make_run(fresh=True)
         with self._guarded():
-            self._run = self._make_run(fresh=True)
-            self._run.load(Path(checkpoint) / CHECKPOINT)
+            run.load(Path(checkpoint) / CHECKPOINT)
+        self._run = run
 
     def cleanup(self) -> None:
         """Saves what a trial that was stopped from outside has reached, before the process ends."""
         self._end_run()
 
     def _make_run(self, *, fresh: bool = False) -> TrialRun:
-        run = TrialRun(self._job, self._data, self._config, fresh=fresh)
+        with self._guarded():
+            run = TrialRun(self._job, self._data, self._config, fresh=fresh)
         run.on_epoch = self._watchdog.epoch_done
         return run
 
     @contextmanager
-    def _guarded(self, run: TrialRun | None = None) -> Iterator[None]:
+    def _guarded(self, epoch: int | None = None) -> Iterator[None]:
         """Lets user code neither hold up this process for ever nor end it without a word."""
         folder = self._job.trials / trial_name(self._config["trial"])
         try:
-            with self._watchdog.watching(folder, run.training.epoch if run else None):
+            with self._watchdog.watching(folder, epoch):
                 yield
         except (SystemExit, KeyboardInterrupt) as error:
             raise RuntimeError(f"the net raised {error!r}, which would end its process") from error

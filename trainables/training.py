@@ -131,10 +131,10 @@ class NetTraining:
             raise RuntimeError(f"the training is finished after {self.epoch} epochs; make a new one to train again")
         with self._randomness.in_use():
             metrics = self._one_epoch()
-            self._ended_itself = self.finished
-            self.finished = self.finished or self.epoch >= self.max_epochs
-            if self.finished:
-                self._end()
+        self._ended_itself = self.finished
+        self.finished = self.finished or self.epoch >= self.max_epochs
+        if self.finished:
+            self._end()
         return metrics
 
     def first_batch(self, n_rows: int) -> Any:
@@ -215,11 +215,11 @@ class NetTraining:
         return row
 
     def _end(self) -> None:
-        callbacks = [callback for _, callback in self.net.callbacks_]
-        if not self._ended_itself and any(type(part).on_train_end is not Callback.on_train_end for part in callbacks):
+        if not self._ended_itself:
             with suppress(NotPlainError):  # whoever saves will hear of it
                 self._at_end = self.state()  # EarlyStopping, say, may put the best weights back
-        self.net.notify("on_train_end", **_as_given(self._train))
+        with self._randomness.in_use():
+            self.net.notify("on_train_end", **_as_given(self._train))
 
     def _is_complete(self, row: Metrics) -> bool:
         # A callback may end the training amid an epoch, or before callbacks behind it have recorded their score.

@@ -16,6 +16,7 @@ from trainables.claim import Claim
 from trainables.folds import FoldsTraining
 from trainables.job import TrialJob
 from trainables.measurements import PeakMemory, count_parameters, inference_speed, stability
+from trainables.mirror import fetch_newest, keep_only, send
 from trainables.objective import Objective
 from trainables.randomness import OwnRandomness
 from trainables.scoring import Metrics, has_diverged
@@ -58,14 +59,16 @@ class TrialRun:
         self._params = dict(config["params"])
         self._memory = PeakMemory(self.training.net.device)
         self._memory.reset()
-        self._claim = Claim(job.trials, job.attempt)
+        self._claim = Claim(job.trials, job.attempt, job.mirror)
         self._folder = job.trials / checkpoint.trial_name(self.trial)
+        self._mirror = None if job.mirror is None else job.mirror / checkpoint.trial_name(self.trial)
         self._reported = 0
         self._between_epochs = True
         self._saved_at, self._saved_epoch = time.monotonic(), 0
         self._costs: Metrics = {}
         self._passed_over: list[str] = []
         self._resumed = not fresh and self._resume()
+        self._begins_at = None if fresh else self.training.epoch
 
     def step(self) -> dict[str, Any]:
         """Trains up to the next report: a rung, the trial's end, or the first epoch after ``report_every_s``.
@@ -89,7 +92,7 @@ class TrialRun:
             return self._step()
 
     def _step(self) -> dict[str, Any]:
-        resumed_at = self.training.epoch if self._resumed else None
+        resumed_at, self._begins_at = self._begins_at, None
         idle = self._resumed or self.training.finished
         ended = self._ended_at(self.training.log[-1]) if idle else self._train()
         self._resumed = False
@@ -115,10 +118,11 @@ class TrialRun:
         other = state["params"] != self._described_params()
         self.training.load_state(state, keep_options=other)
         if other:
+            fetch_newest(self.job.trials, self.job.mirror, self.trial)
             own, _ = checkpoint.newest(self._folder)
             self.training.best = BestEpoch.of(checkpoint.load(own)) if own else BestEpoch()
         self._reported = self.training.epoch
-        self._resumed = False
+        self._resumed, self._begins_at = False, None
 
     def close(self) -> None:
         """Ends the run from outside, as a scheduler or a time limit does: what was reached since is saved.
@@ -129,7 +133,9 @@ class TrialRun:
             self._save()
 
     def _resume(self) -> bool:
-        newest, self._passed_over = checkpoint.newest(self._folder)
+        fetched = fetch_newest(self.job.trials, self.job.mirror, self.trial)
+        newest, passed_over = checkpoint.newest(self._folder)
+        self._passed_over = fetched + passed_over
         if newest is None:
             return False
         state = checkpoint.load(newest)
@@ -185,6 +191,8 @@ class TrialRun:
         newest = self._folder / checkpoint.directory_name(self.training.epoch)
         self._claim.check()
         self.save(newest, self._claim)
+        if self._mirror is not None:
+            send(newest, self._mirror)
         self._saved_at, self._saved_epoch = time.monotonic(), self.training.epoch
         self._prune(newest)
 
@@ -197,6 +205,9 @@ class TrialRun:
         for directory in {*saved, *unfinished} - {*kept}:
             with suppress(OSError):  # no reason for a trial to fail: `sweeps gc` deletes what stays
                 checkpoint.delete(directory)
+        if self._mirror is not None:
+            with suppress(OSError):
+                keep_only([directory.name for directory in kept], self._mirror)
 
     def _described_params(self) -> str:
         return json.dumps(self._params, sort_keys=True, default=str)

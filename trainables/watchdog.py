@@ -22,6 +22,8 @@ _PATIENCE = 10
 # Arming starts a thread: it is done again once this part of ``hang_s`` is over, and not for each short epoch.
 _SLACK = 0.1
 _REMEMBERED = 32
+# A new process imports and sets up things before its first epoch; on a busy machine that takes a while.
+_LEAST_TO_MAKE_S = 60.0
 _LINE_BYTES = 80
 
 
@@ -68,7 +70,7 @@ class Watchdog:
         folder : Path
             The trial's, for the stacks; made if it is missing.
         epoch : int, optional
-            Epochs that the trial has trained, where that is known already.
+            Epochs that the trial has trained; None while it is still being made, which takes longer in a new process.
         """
         folder.mkdir(parents=True, exist_ok=True)
         watch = folder / _WATCH
@@ -102,12 +104,15 @@ class Watchdog:
         self._describe(epoch)
         self._armed_at = time.monotonic()
         # The slack on top, so that the last epoch before the next arming has its whole time.
-        faulthandler.dump_traceback_later(self.limit_s + _SLACK * self._hang_s, exit=True, file=self._file)
+        faulthandler.dump_traceback_later(self._wait_s(epoch) + _SLACK * self._hang_s, exit=True, file=self._file)
 
     def _describe(self, epoch: int | None) -> None:
-        after = "" if epoch is None else f" after epoch {epoch}"
-        line = f"no epoch for {self.limit_s:.6g} s{after}".ljust(_LINE_BYTES - 1)
-        os.pwrite(self._file, f"{line}\n".encode(), 0)
+        after = "while the trial was made" if epoch is None else f"after epoch {epoch}"
+        line = f"no epoch for {self._wait_s(epoch):.6g} s {after}"
+        os.pwrite(self._file, f"{line:<{_LINE_BYTES - 1}}\n".encode(), 0)
+
+    def _wait_s(self, epoch: int | None) -> float:
+        return self.limit_s if epoch is not None else max(self.limit_s, _LEAST_TO_MAKE_S)
 
 
 def read_hang(folder: Path) -> str | None:
@@ -131,7 +136,7 @@ def read_hang(folder: Path) -> str | None:
     except FileNotFoundError:
         return None
     if _TIME_IS_UP not in text:
-        watch.unlink()  # the process died of something else while it was watched
+        watch.unlink(missing_ok=True)  # the process died of something else while it was watched
         return None
     os.replace(watch, folder / HANG)
     return text

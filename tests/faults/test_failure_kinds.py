@@ -13,7 +13,7 @@ import nets
 import pytest
 import ray
 
-from sweeps import Sweep
+from sweeps import Sweep, journal
 from sweeps.records import SweepState, TrialRecord
 from trainables.watchdog import HANG
 
@@ -29,16 +29,16 @@ RAISED = {
     "raise": ("FAILED", ["user"] * 2, "ArithmeticError: boom in an epoch"),
     "nan": ("DIVERGED", [], ""),
     "infinite loss": ("DIVERGED", [], ""),
-    "None": ("FAILED", ["user"] * 2, "LookupError: \"epoch 3 reported 'valid_acc' as None"),
-    "text": ("FAILED", ["user"] * 2, "LookupError: \"epoch 3 reported 'valid_acc' as '0.5', a str"),
-    "tensor": ("FAILED", ["user"] * 2, "LookupError: \"epoch 3 reported 'valid_acc' as tensor(0.5000)"),
-    "no metric": ("FAILED", ["user"] * 2, "LookupError: \"epoch 3 reported no 'valid_acc'"),
+    "None": ("FAILED", ["user"] * 2, "LookupError: epoch 3 reported 'valid_acc' as None"),
+    "text": ("FAILED", ["user"] * 2, "LookupError: epoch 3 reported 'valid_acc' as '0.5', a str"),
+    "tensor": ("FAILED", ["user"] * 2, "LookupError: epoch 3 reported 'valid_acc' as tensor(0.5000)"),
+    "no metric": ("FAILED", ["user"] * 2, "LookupError: epoch 3 reported no 'valid_acc'"),
     "no cuda memory": ("FAILED", ["oom"], "OutOfMemoryError: CUDA out of memory"),
     "no memory": ("FAILED", ["oom"], "MemoryError"),
     "no numpy memory": ("FAILED", ["oom"], "_ArrayMemoryError: Unable to allocate"),
     "sys.exit": ("FAILED", ["user"] * 2, "SystemExit: 3"),
     "lock": ("FAILED", ["user"] * 2, "cannot be stored"),
-    "disk full": ("COMPLETED", ["disk"], "OSError: [Errno 28] No space left on device"),
+    "disk full": ("FAILED", ["disk"] * 4, "OSError: [Errno 28] No space left on device"),
     "interrupt": ("COMPLETED", [], ""),  # skorch's way to end a training
     "sleep": ("COMPLETED", [], ""),
 }
@@ -47,7 +47,11 @@ ENDED = {
     "exit": ("FAILED", ["worker_died"] * 2, "the worker process died"),
     "segfault": ("FAILED", ["worker_died"] * 2, "the worker process died"),
     "sys.exit": ("FAILED", ["user"] * 2, "RuntimeError: the net raised SystemExit(3)"),
-    "wait": ("FAILED", ["hang"] * 2, "no epoch for 3 s after epoch 2: the process was ended"),
+    "wait": (
+        "FAILED",
+        ["hang"] * 2,
+        "s after epoch 0: the process was ended",
+    ),  # as long as ten epochs of the preflight
     "loop": ("FAILED", ["hang"] * 2, "no epoch for 3 s after epoch 2: the process was ended"),
     "print": ("FAILED", ["hang"] * 2, "no epoch for 3 s after epoch 2: the process was ended"),
     "sleep": ("COMPLETED", [], ""),
@@ -55,7 +59,9 @@ ENDED = {
 
 
 def sweep_of(hows: Iterable[str], storage: Path, **options: Any) -> Sweep:
-    space = {HOW: list(hows), "max_epochs": 4}
+    space: dict[str, Any] = {HOW: list(hows), "max_epochs": 4}
+    if "wait" in space[HOW]:  # the others go wrong in their third epoch
+        space[AT] = {"values": [1], "when": {HOW: "wait"}}
     return Sweep(nets.make_net(), nets.make_data(), space, name="faulty", storage=storage, **OPTIONS, **options)
 
 
@@ -70,7 +76,7 @@ def end_of(record: TrialRecord) -> tuple[str, list[str], str]:
 
 def check(ends: dict[str, tuple[str, list[str], str]], expected: dict[str, tuple[str, list[str], str]]) -> None:
     assert {how: end[:2] for how, end in ends.items()} == {how: end[:2] for how, end in expected.items()}
-    assert not [(how, end) for how, end in ends.items() if expected[how][2] not in end[2]]
+    assert [(how, end[2]) for how, end in ends.items() if expected[how][2] not in end[2]] == []
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +89,10 @@ def test_whatever_a_net_raises_ends_its_trial_alone(raised):
 
 
 def test_a_failure_is_recorded_with_the_epoch_before_it_and_a_lack_of_memory_with_its_peak(raised):
-    failures = {record.params[HOW]: record.failures for record in raised.state.trials.values()}
+    failures: dict[str, list[journal.Event]] = {}
+    for event in journal.read(raised.paths.journal):
+        if event["type"] == "failure":
+            failures.setdefault(raised.state.trials[event["trial"]].params[HOW], []).append(event)
     assert [failure["epoch"] for failure in failures["refuse"]] == [0, 0]
     assert [failure["epoch"] for failure in failures["raise"]] == [2, 2]
     assert [failure["epoch"] for failure in failures["no memory"]] == [2]

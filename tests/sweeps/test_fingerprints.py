@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from types import ModuleType
 
 import nets
@@ -232,13 +233,21 @@ def test_the_class_of_a_dataset_is_compared():
     assert "Rows changed (000000000000 -> " in line
 
 
-def test_other_versions_are_noted_and_make_new_parameters_notes_too(plan):
+def test_another_torch_is_noted(plan):
     manifest = manifest_of(plan)
     manifest["versions"] |= {"torch": "1.13.1", "numpy": "1.0"}
+    found = changes(with_net(plan, nets.make_net(module__nodes=4)), manifest)
+    assert found.refusing == ("net.module__nodes: (absent) -> 4",)
+    assert found.notes == (f"versions: torch 1.13.1 -> {version('torch')}",)
+
+
+def test_parameters_that_another_skorch_has_or_lacks_do_not_refuse(plan):
+    manifest = manifest_of(plan)
+    manifest["versions"]["skorch"] = "0.15.0"
     del manifest["net_description"]["compile"]
     found = changes(plan, manifest)
     assert found.refusing == ()
-    assert found.notes == (f"versions: torch 1.13.1 -> {torch.__version__}", "net.compile: (absent) -> False")
+    assert found.notes == (f"versions: skorch 0.15.0 -> {version('skorch')}", "net.compile: (absent) -> False")
     assert changes(with_net(plan, nets.make_net(batch_size=8)), manifest).refusing == ("net.batch_size: 32 -> 8",)
 
 

@@ -9,7 +9,9 @@ import pytest
 from saved_trials import save
 
 from sweeps.config import KeepConfig
-from sweeps.garbage import gc_answer, plan_gc, size_text
+from sweeps.errors import SweepStateError
+from sweeps.garbage import collect, gc_answer, plan_gc, size_text
+from sweeps.lock import locked
 from sweeps.output import Format, as_text, write
 from sweeps.retention import Removal, remove
 
@@ -62,6 +64,31 @@ def test_everything_that_the_journal_has_superseded_is_found_and_nothing_else(li
 def test_a_sweep_without_anything_superseded_is_left_alone(record_sweep, state):
     paths = record_sweep()
     assert plan_gc(paths, state, KeepConfig()) == []
+
+
+@pytest.fixture
+def specified(littered):
+    """The same with a sweep.yaml, which says what to keep."""
+    littered.spec.write_text(
+        "version: 1\nname: demo\nmetric: {name: valid_acc, goal: maximize}\nparameters: {lr: [0.1, 0.2]}\n"
+        "searcher: {name: grid}\ncheckpoint: {keep: {trial_latest: 2}}\n"
+    )
+    return littered
+
+
+def test_what_to_keep_stands_in_the_sweep_itself_and_a_dry_run_deletes_nothing(specified):
+    planned = collect(specified, is_dry_run=True)
+    assert all(item.path.exists() for item in planned)
+    assert not [item for item in planned if item.path.name.startswith("checkpoint-")]
+    assert collect(specified, is_dry_run=False) == planned
+    assert not [item for item in planned if item.path.exists()]
+
+
+@pytest.mark.parametrize("is_dry_run", [True, False])
+def test_nothing_is_deleted_under_a_driver(specified, is_dry_run):
+    with locked(specified), pytest.raises(SweepStateError, match="in use"):
+        collect(specified, is_dry_run=is_dry_run)
+    assert specified.ray(1).exists()
 
 
 ROOT = Path("/home/me/results/demo")

@@ -40,7 +40,7 @@ def test_a_status_is_what_the_last_attempt_ended_with(record_sweep, reason, stat
 def test_a_sweep_without_an_end_is_running_while_its_driver_lives(record_sweep):
     paths = record_sweep(reason=None)
     assert status_of(SweepResult(paths)) == "interrupted"
-    from sweeps.storage import locked
+    from sweeps.lock import locked
 
     with locked(paths):
         assert status_of(SweepResult(paths)) == "running"

@@ -180,7 +180,6 @@ def events_of_a_sweep(rng: random.Random) -> Iterator[Event]:
 def test_replay_gives_what_was_kept_live_and_the_best_of_all_rows(tmp_path, seed):
     live = SweepState(MOST)
     create(tmp_path / "journal")
-    create(tmp_path / "journal")
     with Journal(tmp_path / "journal") as journal:
         for event in events_of_a_sweep(random.Random(seed)):
             live.apply(journal.append(event))

@@ -322,6 +322,7 @@ def test_a_running_sweep_keeps_what_gc_would_keep(run):
                 save(folder_of(paths, trial), 3)
             end(state, trial, status)
             keeper.retain(state.trials[trial])
+            keeper.delete()
             if status is TrialStatus.STOPPED:  # its worker is told only now
                 save(folder_of(paths, trial), 3)
         keeper.finish()
@@ -334,11 +335,39 @@ def test_a_stopped_trial_keeps_what_it_has_until_its_worker_has_saved_it(paths):
     keeper = Keeper(paths.trials, state, KeepConfig(sweep_best=1, trial_latest=0))
     save(folder_of(paths, 1), 1, best_epoch=1)
     keeper.retain(state.trials[1])
+    keeper.delete()
     assert names(folder_of(paths, 1)) == ["checkpoint-000001"]
     save(folder_of(paths, 1), 3, best_epoch=2)
     keeper.finish()
     assert checkpoint.verify_best(folder_of(paths, 1) / "best")["best_epoch"] == 2
     assert names(folder_of(paths, 1)) == ["best"]
+
+
+def test_nothing_is_deleted_before_the_end_of_its_trial_is_recorded(paths):
+    for epoch in (1, 2):
+        save(folder_of(paths, 0), epoch)
+    state = state_of(t0=("COMPLETED", 0.9))
+    keeper = Keeper(paths.trials, state, KeepConfig())
+    keeper.delete()
+    keeper.retain(state.trials[0])
+    assert names(folder_of(paths, 0)) == ["checkpoint-000001", "checkpoint-000002"]
+    keeper.delete()
+    assert names(folder_of(paths, 0)) == ["checkpoint-000002"]
+
+
+def test_trials_that_no_worker_ever_saves_do_not_slow_the_ends_of_others(paths, monkeypatch):
+    state = state_of(**{f"t{trial}": ("STOPPED", 0.1, trial / 100) for trial in range(20)})
+    keeper = Keeper(paths.trials, state, KeepConfig(sweep_best=1))
+    looked_at = []
+    read = TrialFiles.read
+    monkeypatch.setattr(TrialFiles, "read", lambda folder: looked_at.append(folder.name) or read(folder))
+    counts = []
+    for trial in range(20):
+        keeper.retain(state.trials[trial])
+        keeper.delete()
+        counts.append(len(looked_at))
+        looked_at.clear()
+    assert max(counts[5:]) == max(counts[:5])
 
 
 def test_a_trial_that_is_outdone_gives_up_its_checkpoint(paths):
@@ -351,6 +380,7 @@ def test_a_trial_that_is_outdone_gives_up_its_checkpoint(paths):
         save(folder_of(paths, trial), 1)
         end(state, trial, "COMPLETED")
         keeper.retain(state.trials[trial])
+        keeper.delete()
         left.append([number for number in range(trial + 1) if names(folder_of(paths, number))])
     assert left == [[0], [0], [2]]
 
@@ -362,6 +392,8 @@ def test_a_keeper_looks_only_at_the_trials_that_an_end_concerns(paths, monkeypat
     read = TrialFiles.read
     monkeypatch.setattr(TrialFiles, "read", lambda folder: looked_at.append(folder.name) or read(folder))
     keeper.retain(state.trials[49])
+    keeper.delete()
+    keeper.delete()
     assert set(looked_at) == {"trial_00049"}
 
 

@@ -111,11 +111,22 @@ def test_the_first_epochs_of_a_trial_may_take_as_long_as_the_slowest_one_before(
     assert [*limits, watchdog.limit_s] == [500, 500, 900, 900]
 
 
+def test_a_trial_that_is_still_being_made_gets_a_minute_at_least(tmp_path, monkeypatch):
+    limits = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda limit, **given: limits.append(limit))
+    for epoch, hang_s in ((None, 2), (0, 2), (None, 300)):
+        with Watchdog(hang_s).watching(tmp_path, epoch):
+            (watch,) = tmp_path.iterdir()
+            said = watch.read_text()
+        assert ("while the trial was made" if epoch is None else "after epoch 0") in said
+    assert [round(limit) for limit in limits] == [60, 2, 330]
+
+
 def test_short_epochs_do_not_arm_it_each_time(tmp_path, monkeypatch):
     limits = []
     monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda limit, **given: limits.append(limit))
     watchdog = Watchdog(300)
-    with watchdog.watching(tmp_path):
+    with watchdog.watching(tmp_path, 0):
         for epoch in range(1000):
             watchdog.epoch_done(epoch, 0.001)
     assert len(limits) == 1
