@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,17 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps import lock, storage
+from sweeps import running, storage
 from sweeps.arguments import (
-    Accept,
-    Address,
     ExportAs,
-    FailOn,
     Limit,
     Output,
     Overrides,
-    Quiet,
-    Resume,
     Spec,
     Storage,
     SweepName,
@@ -40,9 +34,7 @@ from sweeps.errors import (
     SweepStateError,
 )
 from sweeps.output import Format
-from sweeps.progress import Progress
-from sweeps.session import watched
-from sweeps.spec import load_space, load_spec
+from sweeps.spec import load_spec
 from sweeps.starter import Template, starter_files, write_starter
 from sweeps.streams import answer, note, report, report_bug
 
@@ -155,114 +147,8 @@ def preview(
     answer(preview_answer(make_preview(plan, n_configs, at_once, seen)), output)
 
 
-@app.command()
-def run(
-    spec: Spec,
-    *,
-    overrides: Overrides = None,
-    name: Annotated[str | None, typer.Option(help="Name of the sweep, and of its directory.")] = None,
-    storage_dir: Annotated[str | None, typer.Option("--storage", metavar="DIR", help="Folder of the sweeps.")] = None,
-    resume: Resume = "never",
-    is_accepted: Accept = False,
-    address: Address = None,
-    fail_on: FailOn = "all",
-    quiet: Quiet = False,
-) -> int:
-    """Run a sweep to its end."""
-    chosen = {"name": name, "storage": storage_dir}
-    named = [f"{key}={json.dumps(value)}" for key, value in chosen.items() if value is not None]
-    every = [*(overrides or []), *named]
-    config = load_spec(spec, every, needs=("net", "data"))
-    paths = storage.SweepPaths.of(config.storage, config.name)
-    if resume == "never":
-        storage.refuse_existing(paths)
-
-    def start(progress: Progress) -> None:
-        from sweeps.sweep import Sweep  # torch, skorch, Ray
-
-        sweep = Sweep.from_yaml(spec, every)
-        sweep.run(progress=progress, address=address, resume=resume, accept_changes=is_accepted)
-
-    return watched(start, paths, quiet, fail_on)
-
-
-@app.command()
-def resume(
-    sweep: SweepName,
-    *,
-    storage_dir: Storage = storage.DEFAULT_STORAGE,
-    is_accepted: Accept = False,
-    is_again: Annotated[bool, typer.Option("--retry-failed", help="Try failed trials once more.")] = False,
-    address: Address = None,
-    fail_on: FailOn = "all",
-    quiet: Quiet = False,
-) -> int:
-    """Go on with an interrupted sweep from its journal and checkpoints."""
-    paths = storage.find(sweep, storage_dir)
-
-    def start(progress: Progress) -> None:
-        from sweeps.sweep import Sweep  # torch, skorch, Ray
-
-        Sweep.resume(
-            paths.location, accept_changes=is_accepted, retry_failed=is_again, progress=progress, address=address
-        )
-
-    return watched(start, paths, quiet, fail_on)
-
-
-@app.command()
-def extend(
-    sweep: SweepName,
-    *,
-    more: Annotated[int | None, typer.Option("--num-samples", min=1, help="So many trials more.")] = None,
-    max_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs in all; trials that deserve it go on from their checkpoints.")
-    ] = None,
-    space: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A sweep.yaml, or its parameters: the space from now on.")
-    ] = None,
-    storage_dir: Storage = storage.DEFAULT_STORAGE,
-    is_accepted: Accept = False,
-    address: Address = None,
-    fail_on: FailOn = "all",
-    quiet: Quiet = False,
-) -> int:
-    """Go on with a sweep beyond what it was made for: more trials, longer ones, or another space."""
-    if more is None and max_epochs is None and space is None:
-        raise SpecError("nothing to extend by; give --num-samples, --max-epochs, --space or several of them")
-    paths = storage.find(sweep, storage_dir)
-    parameters = None if space is None else load_space(space)
-
-    def start(progress: Progress) -> None:
-        from sweeps.sweep import Sweep  # torch, skorch, Ray
-
-        Sweep.extend(
-            paths.location,
-            num_samples=more,
-            max_epochs=max_epochs,
-            parameters=parameters,
-            accept_changes=is_accepted,
-            progress=progress,
-            address=address,
-        )
-
-    return watched(start, paths, quiet, fail_on)
-
-
-@app.command()
-def stop(
-    sweep: SweepName,
-    now: Annotated[bool, typer.Option("--now", help="Save running trials and end, instead of finishing them.")] = False,
-    storage_dir: Storage = storage.DEFAULT_STORAGE,
-) -> None:
-    """Ask the driver of a running sweep, from another shell, to stop; `sweeps resume` goes on."""
-    paths = storage.find(sweep, storage_dir)
-    holder = lock.holder(paths)
-    if holder is None:
-        raise SweepStateError(f"{paths.location} is not running, so there is nothing to stop")
-    lock.ask_to_stop(paths, now=now)
-    how = "running trials are saved at the end of their epoch" if now else "running trials finish, no new ones start"
-    typer.echo(f"asked {holder} to stop: {how}")
+for _verb in (running.run, running.resume, running.extend, running.stop):
+    app.command()(_verb)
 
 
 @app.command()

@@ -33,11 +33,14 @@ class Terms:
         Of a Ray cluster; None is the Ray of this process, or one of its own on this machine.
     backend : {"ray", "inline"}
         Where trials run.
+    accept_changes : bool, default=False
+        Go on although net or data are not those that the sweep began with.
     """
 
     watcher: Watcher
     address: str | None = None
     backend: Backend = "ray"
+    accept_changes: bool = False
 
     @property
     def is_local(self) -> bool:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from skorch import NeuralNet
 from torch.utils.data import Dataset
 
 from sweeps.errors import Problem, SpecError
-from trainables.data import TrialData
+from trainables.data import TrialData, target_kind
 
 _NAME_LENGTH = 48
 _SEEDED = ("random", "hyperopt")
@@ -20,6 +21,29 @@ def default_name(net: object) -> str:
     """A name for a sweep that was given none: the net's class and the time, as far as names allow."""
     kind = re.sub(r"[^A-Za-z0-9]+", "-", type(net).__name__).strip("-") or "sweep"
     return f"{kind[:_NAME_LENGTH]}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def named_sections(
+    made: NeuralNet, net: Any, data: Any, name: str | None, metric: str | None, goal: str | None
+) -> dict[str, Any]:
+    """The sections ``name``, ``metric``, and, where a spec can name them, ``net`` and ``data``.
+
+    Parameters
+    ----------
+    made : skorch.NeuralNet
+        The net, for the defaults: its class and the time as the name, accuracy as a classifier's metric.
+    net, data : object
+        As they were given: a reference and a mapping can be written down.
+    name, metric, goal : str or None
+        As they were given.
+    """
+    metric = metric or ("valid_acc" if target_kind(made) in ("classifier", "binary") else "valid_loss")
+    return {
+        "name": name or default_name(made),
+        **({"net": net} if isinstance(net, str) else {}),
+        **({"data": dict(data)} if isinstance(data, Mapping) else {}),
+        "metric": {"name": metric, "goal": goal or ("minimize" if metric.endswith("loss") else "maximize")},
+    }
 
 
 def searcher_section(searcher: str | Mapping[str, Any], num_samples: int | None, seed: int) -> dict[str, Any]:

@@ -83,9 +83,8 @@ class _Loop:
                 recorder.sync()
                 if stop.stop_all():
                     break
-        for trial in self._trials:
-            if trial.run is not None:
-                trial.run.close()
+        for trial in list(self._trials):
+            self._close(trial)
 
     def _fill(self) -> bool:
         """Starts trials while there is room; whether any is running."""
@@ -115,14 +114,19 @@ class _Loop:
         recorder.reported(trial.number, result)
         if not result["done"] and scheduler.on_trial_result(None, trial, result) != scheduler.STOP:
             return
+        if self._close(trial):
+            self._leave(trial)
+            scheduler.on_trial_complete(None, trial, result)
+            recorder.ended(trial.number, result)
+
+    def _close(self, trial: Any) -> bool:
+        """Lets a trial save what it has reached; whether it could."""
         with _Failure() as failure:
-            trial.run.close()
+            if trial.run is not None:
+                trial.run.close()
         if failure.text:
             self._fail(trial, failure.text)
-            return
-        self._leave(trial)
-        scheduler.on_trial_complete(None, trial, result)
-        recorder.ended(trial.number, result)
+        return not failure.text
 
     def _fail(self, trial: Any, text: str) -> None:
         self._leave(trial)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]  # comes without hints
 from sklearn.metrics import get_scorer_names
 from skorch import NeuralNet
-from skorch.callbacks import Checkpoint, LoadInitState, LRScheduler
 from torch.utils.data import Dataset
 
 from search_spaces.domains import Choice, Constant
@@ -20,11 +17,11 @@ from search_spaces.problems import SpaceError
 from search_spaces.space import SearchSpace
 from sweeps.config import SchedulerConfig, SweepConfig
 from sweeps.errors import InfeasibleError, Problem, SpecError, did_you_mean
-from sweeps.population import mutable_names
+from sweeps.net_checks import net_problems, pickle_problems
 from sweeps.probe import Probe, probe
 from sweeps.proposals import how_many, make_proposals
 from sweeps.records import TrialRecord
-from sweeps.resources import Node, all_shares, infeasible
+from sweeps.resources import Node, infeasible
 from sweeps.rungs import rungs
 from trainables.data import DataError, TrialData, target_kind
 from trainables.job import TrialJob
@@ -100,10 +97,9 @@ def make_plan(
     problems: list[Problem] = []
     objects = _objects(space, net, problems)
     trial_data = _trial_data(config, net, data, problems)
-    problems += [*_device_problems(config, net), *_population_problems(config, net, space)]
-    problems += [*_callback_problems(net), *_pickle_problems("net", net), *_pickle_problems("scoring", scorers)]
+    problems += [*net_problems(config, net, space), *pickle_problems("scoring", scorers)]
     if trial_data is not None and isinstance(trial_data.X, Dataset):
-        problems += _pickle_problems("data", trial_data.X)
+        problems += pickle_problems("data", trial_data.X)
     max_epochs = _max_epochs(space, net, problems)
     problems += _grace_problems(config, max_epochs)
     if trial_data is None or problems:
@@ -166,31 +162,6 @@ def _trial_data(
         return None
 
 
-def _device_problems(config: SweepConfig, net: NeuralNet) -> list[Problem]:
-    if not str(net.device).startswith("cuda") or any(share.gpu for share in all_shares(config.resources)):
-        return []
-    text = (
-        f"the net's device is {net.device!r}, but resources.gpu is 0, so its trials would see no GPU; give each a share"
-    )
-    return [Problem(text, "resources.gpu")]
-
-
-def _population_problems(config: SweepConfig, net: NeuralNet, space: SearchSpace) -> list[Problem]:
-    if config.scheduler.name != "pbt":
-        return []
-    names = mutable_names(space)
-    if not names:
-        text = (
-            "pbt changes parameters while a net trains, and none of these can be: add lr, batch_size or optimizer__..."
-        )
-        return [Problem(text, "scheduler")]
-    callbacks = [part[-1] if isinstance(part, (list, tuple)) else part for part in (net.callbacks or [])]
-    if "lr" in names and any(isinstance(part, LRScheduler) or part is LRScheduler for part in callbacks):
-        text = "pbt and the net's LRScheduler would both set lr; make lr a constant or take the callback out"
-        return [Problem(text, "scheduler")]
-    return []
-
-
 def _grace_problems(config: SweepConfig, max_epochs: int) -> list[Problem]:
     given = config.scheduler.grace_period
     if config.scheduler.name not in ("asha", "median") or given <= max_epochs:
@@ -218,28 +189,6 @@ def _resume_notes(seen: Probe) -> list[str]:
     if seen.is_faithful:
         return []
     return ["net: it trains on differently after a checkpoint, so a trial that is resumed will not repeat exactly"]
-
-
-def _callback_problems(net: NeuralNet) -> list[Problem]:
-    """Callbacks that write to one place for all trials, which would load each other's weights."""
-    named = [part[-1] if isinstance(part, tuple) else part for part in (net.callbacks or []) if part != "disable"]
-    own = {type(part).__name__ for part in named if isinstance(part, (Checkpoint, LoadInitState))}
-    if not own:
-        return []
-    text = (
-        f"{' and '.join(sorted(own))} would use the same files in every trial; take it out: a sweep keeps each "
-        "trial's checkpoints and best weights itself, and EarlyStopping(load_best=True) restores the best in a net"
-    )
-    return [Problem(text, "net")]
-
-
-def _pickle_problems(where: str, what: object) -> list[Problem]:
-    try:
-        cloudpickle.dumps(what)
-    except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
-        text = f"cannot travel to the workers: {error}; keep open files, locks and connections out of it"
-        return [Problem(text, where)]
-    return []
 
 
 def _first_configs(config: SweepConfig, space: SearchSpace, objective: Objective) -> list[dict[str, Any]]:

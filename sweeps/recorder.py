@@ -92,8 +92,9 @@ class Recorder:
         record = self.state.trials[trial]
         for note in result["notes"]:
             self._watcher.tell(f"note: trial {trial}: {note}")
+        self._tell_of_loss(record, result["resumed_at"])
         # A report that was lost with its driver or worker comes again from the checkpoint, with older ones before it.
-        resumed_at = record.epoch if result["resumed_at"] is None else result["resumed_at"]
+        resumed_at = _agreed(record, result)
         known = {epoch for epoch in record.rows if epoch <= resumed_at and not record.exploited}
         rows = [row for row in result["rows"] if row["epoch"] not in known]
         placement = {"node": result["hostname"], "pid": result["pid"], "gpu": result["gpu"]}
@@ -157,6 +158,13 @@ class Recorder:
                 self.record("end", trial=record.trial, status=TrialStatus.INTERRUPTED)
         self._journal.flush(force=True)
 
+    def _tell_of_loss(self, record: TrialRecord, resumed_at: int | None) -> None:
+        if resumed_at is None or resumed_at >= record.epoch:
+            return
+        start = f"goes on from epoch {resumed_at}" if resumed_at else "begins anew"
+        why = "it has no later checkpoint" if resumed_at else "it has no checkpoint"
+        self._watcher.tell(f"note: trial {record.trial} {start}, though epoch {record.epoch} was recorded: {why}")
+
     def _recover_rows(self, record: TrialRecord) -> None:
         # A step that was under way when the sweep ended is in the checkpoint that its worker left, and in no report.
         found, _ = checkpoint.newest(self._trials / checkpoint.trial_name(record.trial))
@@ -172,3 +180,18 @@ class Recorder:
     def _end(self, record: TrialRecord, status: TrialStatus, **content: Any) -> None:
         self.record("end", trial=record.trial, status=status, **content)
         self.on_end(record)
+
+
+def _agreed(record: TrialRecord, result: Mapping[str, Any]) -> int:
+    """The last epoch up to which the records are of the training that reports.
+
+    Not all of them are where a driver was killed after a checkpoint and before the report of its epochs, and some of
+    those were trained again: on many devices to other values. What is kept must belong to the weights.
+    """
+    if result["resumed_at"] is None:
+        return record.epoch
+    resumed_at = int(result["resumed_at"])
+    if record.exploited:  # its checkpoint tells the epochs of the member that it took over from
+        return resumed_at
+    others = [int(row["epoch"]) for row in result["rows"] if record.rows.get(row["epoch"], row) != row]
+    return min([resumed_at, *(epoch - 1 for epoch in others)])

@@ -52,7 +52,8 @@ class TrialRecord:
     cause, error : str or None
         Why it failed: ``user``, ``oom``, ``worker_died``, ...; the last line of the error and its trace.
     failures : list of dict
-        Every failure, also those that were retried: ``cause``, ``error``, ``epoch``.
+        Every failure, also those that were retried: ``cause``, ``error``, ``epoch``, and ``peak_memory_bytes`` of one
+        for lack of memory.
     checkpoint : str or None
         Name of its newest checkpoint.
     placement : dict
@@ -209,7 +210,8 @@ class SweepState:
         record.params, record.exploited = event["params"], True
 
     def _on_failure(self, event: Event) -> None:
-        failure = {key: event[key] for key in ("cause", "error", "epoch")}
+        known = ("cause", "error", "epoch", "peak_memory_bytes")
+        failure = {key: value for key, value in event.items() if key in known}
         self.trials[event["trial"]].failures.append(failure)
 
     def _on_end(self, event: Event) -> None:

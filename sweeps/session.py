@@ -49,12 +49,13 @@ def watched(start: Callable[[Progress], None], paths: SweepPaths, is_quiet: bool
                 return 128 + (signals.caught or signal.SIGINT)
             result = SweepResult(paths)
             last: dict[str, Any] = result.state.attempts[-1] if result.state.attempts else {}
+            is_interrupted = is_interrupted or last.get("reason", "interrupted") == "interrupted"
+            code = _show(result, "none" if is_interrupted else fail_on)
             number = signals.caught or last.get("signal")
-            if not (is_interrupted or number or last.get("reason", "interrupted") == "interrupted"):
-                return _show(result, fail_on)
-            _show(result, "none")
-            note(f"interrupted; go on with: {_resume(paths)}")
-            return 128 + (number or signal.SIGINT)
+            if is_interrupted or number:
+                note(f"interrupted; go on with: {_resume(paths)}")
+                return 128 + (number or signal.SIGINT)
+            return code
 
 
 def _ran_to_its_end(start: Callable[[Progress], None], is_quiet: bool) -> bool:

@@ -282,6 +282,23 @@ def _create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
         shutil.rmtree(beside.root, ignore_errors=True)
 
 
+def clear_unfinished(paths: SweepPaths) -> None:
+    """Deletes what drivers were writing into the sweep's directory, or as it, when they died; for who holds the sweep.
+
+    What trials left is not looked for, as their number has no limit: their next checkpoint or `sweeps gc` deletes it.
+    """
+    # Another process may be asking to stop right now.
+    found = [path for path in paths.root.glob(".*.part") if not path.name.startswith(f".{paths.stop.name}.")]
+    # Whoever makes a sweep of this name at this moment fails anyway.
+    begun = re.compile(rf"\.{re.escape(paths.name)}\.[0-9a-f]{{32}}\.part")
+    found += [path for path in paths.root.parent.glob(".*.part") if begun.fullmatch(path.name)]
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def check_writable(paths: SweepPaths) -> None:
     """Tries whether a sweep's directory could be made; leaves nothing behind.
 

@@ -22,6 +22,8 @@ def read_state(paths: SweepPaths) -> SweepState:
         Manifest or journal cannot be read.
     """
     manifest = read_manifest(paths)
+    if missing := [key for key in ("metric", "goal") if key not in manifest]:
+        raise SweepStateError(f"{paths.manifest}: damaged: it lacks {' and '.join(missing)}")
     objective = Objective(manifest["metric"], manifest["goal"] == "maximize")
     return SweepState.replay(objective, journal.read(paths.journal))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,34 +13,18 @@ from skorch import NeuralNet
 
 from search_spaces.space import SearchSpace
 from sweeps.config import SweepConfig
-from sweeps.driver import Backend, Terms, check_place, executor, told
+from sweeps.driver import Backend, Terms
 from sweeps.errors import SweepNotFoundError
-from sweeps.extension import Extension, extended
-from sweeps.fingerprints import refuse_changes
-from sweeps.given import as_pair, default_name, searcher_section, validation_section
-from sweeps.manifest import make_manifest
-from sweeps.plan import SweepPlan, make_plan
+from sweeps.extension import Extension
+from sweeps.given import named_sections, searcher_section, validation_section
+from sweeps.plan import SweepPlan
+from sweeps.prepared import prepare, stored
 from sweeps.progress import Watcher, watching
-from sweeps.records import TrialRecord
 from sweeps.results import SweepResult
-from sweeps.retention import check_free_space
-from sweeps.sources import from_anywhere, import_net, load_data, make_net
-from sweeps.spec import build_config, dump_spec, load_spec, located
-from sweeps.storage import (
-    DEFAULT_STORAGE,
-    SweepPaths,
-    check_writable,
-    create,
-    exists,
-    find,
-    recorded_search_path,
-    refuse_existing,
-)
-from sweeps.stored import stored_spec
-from sweeps.taken import TakenSweep, refuse_other_spec, taken
-from trainables.data import TrialData, target_kind
-
-Located = Callable[[], AbstractContextManager[None]]
+from sweeps.sources import import_net, make_net
+from sweeps.spec import build_config, load_spec, located
+from sweeps.storage import DEFAULT_STORAGE, SweepPaths, exists, find, recorded_search_path, refuse_existing
+from sweeps.taken import refuse_other_spec, taken
 
 
 class Sweep:
@@ -92,10 +76,6 @@ class Sweep:
     {'lr': 0.1, 'batch_size': 32}
     """
 
-    config: SweepConfig
-    space: SearchSpace
-    _located: Located
-
     def __init__(
         self,
         net: NeuralNet | Callable[[], NeuralNet] | str,
@@ -120,14 +100,10 @@ class Sweep:
     ) -> None:
         search_path = [Path.cwd()]
         made = import_net(net, search_path) if isinstance(net, str) else make_net(net, str(net))
-        metric = metric or ("valid_acc" if target_kind(made) in ("classifier", "binary") else "valid_loss")
         given = {"resources": resources, "stop": stop, "failure": failure, "checkpoint": checkpoint}
         config = build_config(
             {
-                "name": name or default_name(made),
-                **({"net": net} if isinstance(net, str) else {}),
-                **({"data": dict(data)} if isinstance(data, Mapping) else {}),
-                "metric": {"name": metric, "goal": goal or ("minimize" if metric.endswith("loss") else "maximize")},
+                **named_sections(made, net, data, name, metric, goal),
                 "parameters": dict(parameters),
                 "searcher": searcher_section(searcher, num_samples, seed),
                 "scheduler": {"name": scheduler} if isinstance(scheduler, str) else dict(scheduler),
@@ -139,10 +115,10 @@ class Sweep:
                 **{key: dict(section) for key, section in given.items() if section is not None},
             }
         )
-        self._assemble(config, nullcontext, search_path, made, data)
-        self.space = SearchSpace(parameters)  # with the objects that the config has by their labels only
-        if isinstance(scoring, Mapping):
-            self._scorers = dict(scoring)
+        prepared = prepare(config, nullcontext, search_path, made, data)
+        scorers = dict(scoring) if isinstance(scoring, Mapping) else prepared.scorers
+        # The space with the objects that the config has by their labels only.
+        self._prepared = replace(prepared, space=SearchSpace(parameters), scorers=scorers)
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
@@ -164,7 +140,19 @@ class Sweep:
         folder = Path(path).resolve().parent
         # A sweep.yaml that lies in a sweep's directory goes on importing from where the sweep did.
         search_path = [folder, *recorded_search_path(SweepPaths(folder)), Path.cwd()]
-        return cls.__new__(cls)._assemble(config, partial(located, path, overrides), search_path, None, None)
+        made = cls.__new__(cls)
+        made._prepared = prepare(config, partial(located, path, overrides), search_path)
+        return made
+
+    @property
+    def config(self) -> SweepConfig:
+        """The spec."""
+        return self._prepared.config
+
+    @property
+    def space(self) -> SearchSpace:
+        """What may vary."""
+        return self._prepared.space
 
     @classmethod
     def resume(
@@ -210,8 +198,8 @@ class Sweep:
         """
         paths = find(uri, storage)
         with watching(progress) as watcher, taken(paths, watcher) as sweep:
-            made = cls._stored(sweep, net, data)
-            return made._go_on(sweep, Terms(watcher, address, backend), accept_changes, retry_failed)
+            terms = Terms(watcher, address, backend, accept_changes)
+            return stored(sweep.paths, net, data).go_on(sweep, terms, retry_failed=retry_failed)
 
     @classmethod
     def extend(
@@ -255,52 +243,18 @@ class Sweep:
         paths = find(uri, storage)
         extension = Extension(num_samples, max_epochs, parameters)
         with watching(progress) as watcher, taken(paths, watcher) as sweep:
-            made = cls._stored(sweep, net, data)
-            made._extend(sweep, extension)
-            return made._go_on(sweep, Terms(watcher, address, backend), accept_changes, extension=extension)
+            terms = Terms(watcher, address, backend, accept_changes)
+            return stored(sweep.paths, net, data).extended(sweep, extension).go_on(sweep, terms, extension)
 
-    @classmethod
-    def _stored(cls, sweep: TakenSweep, net: NeuralNet | None, data: Any) -> Self:
-        paths = sweep.paths
-        needed = [key for key, value in (("net", net), ("data", data)) if value is None]
-        config = stored_spec(paths, needed)
-        folders = [*recorded_search_path(paths), Path.cwd()]
-        return cls.__new__(cls)._assemble(config, partial(located, paths.spec), folders, net, data)
-
-    def _extend(self, sweep: TakenSweep, extension: Extension) -> None:
-        self.config = extended(self.config, extension, sweep.n_trials, sweep.max_epochs)
-        length = {} if extension.max_epochs is None else {"max_epochs": extension.max_epochs}
-        self.space = SearchSpace({**(extension.parameters or self.config.parameters), **length})
-        self._located = nullcontext  # what is wrong from here on need not stand in the file
-
-    def _assemble(
-        self, config: SweepConfig, places: Located, search_path: list[Path], net: NeuralNet | None, data: Any
-    ) -> Self:
-        self.config, self._located = config, places
-        self._search_path = search_path
-        self._reference = config.net
-        with places():
-            self.net = net if net is not None else import_net(str(config.net), search_path)
-        self._data = config.data if data is None or isinstance(data, Mapping) else data
-        self._scorers = {key: key for key in config.scoring}
-        self.space = SearchSpace(config.parameters)
-        return self
-
-    def plan(self, records: Sequence[TrialRecord] = ()) -> SweepPlan:
+    def plan(self) -> SweepPlan:
         """Checks everything without creating or starting anything.
-
-        Parameters
-        ----------
-        records : sequence of TrialRecord, default=()
-            Trials that there are, of a sweep that goes on.
 
         Raises
         ------
         SpecError
             Net, data, parameters or metric are wrong.
         """
-        with self._located():
-            return make_plan(self.config, self.net, self._load_data(), self.space, self._scorers, records)
+        return self._prepared.plan()
 
     def run(
         self,
@@ -347,66 +301,14 @@ class Sweep:
         """
         paths = SweepPaths.of(self.config.storage, self.config.name)
         with watching(progress) as watcher:
-            terms = Terms(watcher, address, backend)
+            terms = Terms(watcher, address, backend, accept_changes)
             if resume != "never" and exists(paths):
-                refuse_other_spec(paths, self._written())
+                refuse_other_spec(paths, self._prepared.written)
                 with taken(paths, watcher) as sweep:
-                    return self._go_on(sweep, terms, accept_changes)
+                    return self._prepared.go_on(sweep, terms)
             if resume == "must":
                 raise SweepNotFoundError(
                     f"no sweep {paths.location} to resume; --resume auto makes it where there is none"
                 )
             refuse_existing(paths)
-            return self._begin(paths, terms)
-
-    def _begin(self, paths: SweepPaths, terms: Terms) -> SweepResult:
-        check_place(self.config, terms)
-        check_writable(paths)
-        check_free_space(paths, self.config.checkpoint.min_free_gb)
-        terms.watcher.tell("checking net, data and parameters with a probe epoch")
-        plan = told(self.plan(), terms.watcher)
-        with executor(self.config, terms, self._search_path) as execute:
-            placed = replace(plan, job=replace(plan.job, trials=paths.trials))
-            manifest = make_manifest(placed, self._reference, self._search_path)
-            create(paths, manifest, dump_spec(self._written()))
-            with taken(paths, terms.watcher) as sweep:
-                attempt = sweep.attempt(plan, terms.watcher)
-                attempt.run(execute(attempt.ray_folder))
-        return SweepResult(paths, self.net, plan.job.objects)
-
-    def _go_on(
-        self,
-        sweep: TakenSweep,
-        terms: Terms,
-        accept_changes: bool,
-        retry_failed: bool = False,
-        extension: Extension | None = None,
-    ) -> SweepResult:
-        paths, watcher = sweep.paths, terms.watcher
-        check_place(self.config, terms)
-        check_free_space(paths, self.config.checkpoint.min_free_gb)
-        watcher.tell("checking net, data and parameters with a probe epoch")
-        plan = told(self.plan(list(sweep.state.trials.values())), watcher)
-        for line in refuse_changes(plan, sweep.manifest, accept_changes):
-            watcher.tell(f"note: {line}")
-        if accept_changes:
-            sweep.accept(plan)
-        if extension is not None:
-            sweep.extend(plan, extension, dump_spec(self._written()))
-        attempt = sweep.attempt(plan, watcher, retry_failed)
-        if not attempt.is_needed and sweep.is_closed:
-            watcher.tell(f"{paths.location} is complete: nothing is left to do; `sweeps extend` gives it more")
-        elif not attempt.is_needed:
-            attempt.run(lambda execution: None)  # its last driver ended before it had written the tables and best/
-        else:
-            with executor(self.config, terms, self._search_path) as execute:
-                attempt.run(execute(attempt.ray_folder))
-        return SweepResult(paths, self.net, plan.job.objects)
-
-    def _written(self) -> SweepConfig:
-        return from_anywhere(self.config, self._search_path[0])
-
-    def _load_data(self) -> tuple[Any, Any] | TrialData:
-        if self.config.data is not None and self._data is self.config.data:
-            return load_data(self.config, self._search_path[0])
-        return as_pair(self._data)
+            return self._prepared.begin(paths, terms)

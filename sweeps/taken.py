@@ -20,7 +20,7 @@ from sweeps.lock import locked
 from sweeps.plan import SweepPlan
 from sweeps.progress import Watcher
 from sweeps.records import SweepState, TrialStatus
-from sweeps.storage import SweepPaths, push, read_manifest, write_text
+from sweeps.storage import SweepPaths, clear_unfinished, push, read_manifest, write_text
 from sweeps.stored import read_state, stored_spec
 
 
@@ -60,8 +60,11 @@ class TakenSweep:
 
     @property
     def is_closed(self) -> bool:
-        """Whether its last attempt came to its end, with tables and best net written."""
-        return bool(self.state.attempts) and self.state.attempts[-1].get("reason") == "complete"
+        """Whether its last attempt came to its end, with tables and best net written, and those are still there."""
+        if not self.state.attempts or self.state.attempts[-1].get("reason") != "complete":
+            return False
+        written = [self.paths.trials_table, self.paths.metrics_table, *([self.paths.best] if self.state.best else [])]
+        return all(path.exists() for path in written)
 
     @property
     def _aims(self) -> dict[str, Any]:
@@ -118,6 +121,7 @@ def taken(paths: SweepPaths, watcher: Watcher) -> Iterator[TakenSweep]:
     with locked(paths) as hold:
         for note in hold.notes:
             watcher.tell(f"note: {note}")
+        clear_unfinished(paths)
         state = read_state(paths)
         if state.spec is not None:  # a crash may have come between the record of an extension and its file
             write_text(paths.spec, state.spec)

@@ -283,10 +283,10 @@ def rows_of(name: str) -> Rowset:
     return Rowset(X, {"regressor": value[:, None], "binary": labels.astype("float32")}.get(name, labels))
 
 
-def make_training(name: str) -> NetTraining:
+def make_training(name: str, **params: Any) -> NetTraining:
     rows, net = rows_of(name), CASES[name]()
     data = TrialData.make(rows.X, rows.y, target=target_kind(net), validation=[(SPLIT.train, SPLIT.valid)])
-    return NetTraining(net, data, {}, SEED)
+    return NetTraining(net, data, params, SEED)
 
 
 def go_on(folder: Path, names: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from skorch.callbacks import Callback
 
 
 class Paced(Callback):
-    """Each epoch from ``since`` on takes ``sleep_s`` longer; every one is a line in the file ``log``, written at once."""
+    """Each epoch from ``since`` on takes ``sleep_s`` longer; every one is a line in ``log``, written at once."""
 
     def __init__(self, sleep_s: float = 0.0, since: int = 1, log: str = "") -> None:
         self.sleep_s = sleep_s

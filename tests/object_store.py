@@ -28,7 +28,7 @@ _ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>injected: {cod
 
 
 def install() -> None:
-    """Makes the environment where it is missing or of other requirements; `make .venv-moto/.installed` does the same."""
+    """Makes the environment where it is missing or of other requirements; `make moto` does the same."""
     stamp = ENVIRONMENT / ".installed"
     with FileLock(ROOT / ".venv-moto.lock"):
         if stamp.exists() and stamp.read_text() == REQUIREMENTS.read_text():

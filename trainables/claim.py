@@ -42,6 +42,7 @@ class Claim:
         if self.mirror is not None:
             self.mirror.write_bytes(_FILE, f"{self.attempt}\n".encode())
             return
+        self.trials.mkdir(exist_ok=True)
         beside = self.trials / f".{_FILE}.part"
         beside.write_text(f"{self.attempt}\n", encoding="utf-8")
         os.replace(beside, self.trials / _FILE)

@@ -47,13 +47,9 @@ ENDED = {
     "exit": ("FAILED", ["worker_died"] * 2, "the worker process died"),
     "segfault": ("FAILED", ["worker_died"] * 2, "the worker process died"),
     "sys.exit": ("FAILED", ["user"] * 2, "RuntimeError: the net raised SystemExit(3)"),
-    "wait": (
-        "FAILED",
-        ["hang"] * 2,
-        "s after epoch 0: the process was ended",
-    ),  # as long as ten epochs of the preflight
-    "loop": ("FAILED", ["hang"] * 2, "no epoch for 3 s after epoch 2: the process was ended"),
-    "print": ("FAILED", ["hang"] * 2, "no epoch for 3 s after epoch 2: the process was ended"),
+    "wait": ("FAILED", ["hang"] * 2, "s after epoch 0: the process was ended"),
+    "loop": ("FAILED", ["hang"] * 2, "s after epoch 2: the process was ended"),
+    "print": ("FAILED", ["hang"] * 2, "s after epoch 2: the process was ended"),
     "sleep": ("COMPLETED", [], ""),
 }
 

@@ -1,4 +1,4 @@
-"""Sweeps on S3 whose requests fail, are slow or lose their credentials: no two drivers, and nothing acknowledged is lost."""
+"""Sweeps on S3 whose requests fail, are slow or lose their credentials: one driver, and nothing acknowledged is lost."""
 
 from __future__ import annotations
 

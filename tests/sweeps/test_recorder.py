@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from inline_sweeps import plan_of
 
-from sweeps.journal import Journal, read
+from sweeps.journal import Journal, create, read
 from sweeps.recorder import Recorder
 from sweeps.records import SweepState, TrialRecord
 from trainables import checkpoint
@@ -28,6 +28,7 @@ class Driver:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state = SweepState(MOST)
+        create(folder / "journal")
         self.journal = Journal(folder / "journal")
         self.shown: list[list[str]] = []
         self.told: list[str] = []
@@ -183,15 +184,15 @@ def test_what_the_net_raised_is_tried_once_more_and_then_ends_its_trial_with_the
     assert driver.ended == [record]
 
 
-def test_a_worker_that_was_ended_since_it_hung_says_where(driver):
+def test_a_worker_that_was_ended_since_it_hung_says_where(driver, monkeypatch):
+    stacks = "no epoch for 300 s after epoch 1\nThread 1: in forward\n"
+    asked = []
+    monkeypatch.setattr("sweeps.recorder.read_hang", lambda folder: asked.append(folder) or stacks)
     driver.start(0)
-    driver.report(0, 1)
-    folder = driver.trials / checkpoint.trial_name(0)
-    folder.mkdir(parents=True)
-    (folder / "hang.txt").write_text("no epoch for 300 s after epoch 1\nThread 1: in forward\n")
     driver.recorder.failed(0, DIED)
     [failure] = driver.state.trials[0].failures
     assert (failure["cause"], failure["epoch"]) == ("hang", 1)
+    assert asked == [driver.trials / checkpoint.trial_name(0)]
 
 
 def test_the_need_of_a_trial_that_ran_out_of_memory_is_kept(driver):

@@ -120,6 +120,80 @@ def test_a_training_in_steps_equals_one_fit(name: str, fitted: NeuralNetClassifi
     assert_same(training.net.module_.state_dict(), fitted.module_.state_dict())
 
 
+@pytest.mark.parametrize("name", cases.CASES)
+def test_a_training_that_ended_goes_on_with_more_epochs_as_if_it_never_had(
+    name: str, fitted: NeuralNetClassifier, tmp_path: Path
+):
+    short = cases.make_training(name, max_epochs=SAVED_AFTER)
+    while not short.finished:
+        short.run_epoch()
+    assert short.epoch == SAVED_AFTER
+    checkpoint.save(short.state(), tmp_path / "end", epoch=SAVED_AFTER)
+    training = cases.make_training(name)
+    training.load_state(checkpoint.load(tmp_path / "end"))
+    while not training.finished:
+        training.run_epoch()
+    assert_same(without_duration(training.net.history), without_duration(fitted.history))
+    assert_same(training.net.module_.state_dict(), fitted.module_.state_dict())
+    assert_same(training.net.optimizer_.state_dict(), fitted.optimizer_.state_dict())
+
+
+class Flattens(Callback):
+    """Spoils the weights, the random numbers and itself when a training ends."""
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        self.ended_ = True
+        flatten(net)
+
+
+class FlattensItself(NeuralNetClassifier):
+    """As `Flattens`, without any callback."""
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        flatten(net)
+
+
+def flatten(net: Any) -> None:
+    torch.rand(3)
+    with torch.no_grad():
+        next(net.module_.parameters()).zero_()
+
+
+@pytest.mark.parametrize(
+    "net",
+    [classifier(Flattens(), max_epochs=6), classifier(kind=FlattensItself, max_epochs=6, callbacks="disable")],
+    ids=["callback", "net"],
+)
+def test_what_the_end_of_a_training_does_is_in_its_net_and_not_in_what_goes_on_from_it(net: NeuralNetClassifier):
+    def train(max_epochs: int, state: Any = None) -> NetTraining:
+        rows = cases.rows_of("sgd")
+        data = TrialData.make(rows.X, rows.y, target="classifier", validation=[(SPLIT.train, SPLIT.valid)])
+        training = NetTraining(net, data, {"max_epochs": max_epochs}, SEED)
+        if state is not None:
+            training.load_state(state)
+        while not training.finished:
+            training.run_epoch()
+        return training
+
+    short, whole = train(2), train(6)
+    assert not next(short.net.module_.parameters()).any()
+    longer = train(6, short.state())
+    assert_same(without_duration(longer.net.history), without_duration(whole.net.history))
+    assert_same(longer.state()["net"]["modules"], whole.state()["net"]["modules"])
+    assert_same(longer.state()["random"], whole.state()["random"])
+
+
+@pytest.mark.parametrize("name", STOPS_EARLY)
+def test_a_training_that_early_stopping_ended_has_ended_for_any_number_of_epochs(name: str):
+    short = cases.make_training(name)
+    while not short.finished:
+        short.run_epoch()
+    longer = cases.make_training(name, max_epochs=10 * EPOCHS)
+    longer.load_state(short.state())
+    assert longer.finished
+    assert_same(longer.net.module_.state_dict(), short.net.module_.state_dict())
+
+
 @pytest.mark.parametrize("name", STOPS_EARLY)
 def test_early_stopping_really_stopped(name: str, fitted: NeuralNetClassifier):
     assert SAVED_AFTER < len(fitted.history) < EPOCHS

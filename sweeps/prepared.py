@@ -1,0 +1,193 @@
+"""PreparedSweep: a spec with its net and data at hand, begun or gone on with. What a person calls is in `sweep`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skorch import NeuralNet
+
+from search_spaces.space import SearchSpace
+from sweeps.config import SweepConfig
+from sweeps.driver import Terms, check_place, executor, told
+from sweeps.extension import Extension, extended
+from sweeps.fingerprints import refuse_changes
+from sweeps.given import as_pair
+from sweeps.manifest import make_manifest
+from sweeps.plan import SweepPlan, make_plan
+from sweeps.records import TrialRecord
+from sweeps.results import SweepResult
+from sweeps.retention import check_free_space
+from sweeps.sources import from_anywhere, import_net, load_data
+from sweeps.spec import dump_spec, located
+from sweeps.storage import SweepPaths, check_writable, create, recorded_search_path
+from sweeps.stored import stored_spec
+from sweeps.taken import TakenSweep, taken
+from trainables.data import TrialData
+
+Located = Callable[[], AbstractContextManager[None]]
+"""Gives problems that come up inside the lines of the file that led to them."""
+
+
+@dataclass(frozen=True)
+class PreparedSweep:
+    """Everything that a sweep is made of.
+
+    Attributes
+    ----------
+    config : SweepConfig
+        The spec.
+    space : SearchSpace
+        What may vary.
+    net : skorch.NeuralNet
+        The template.
+    data : object
+        X and y, a TrialData, a torch Dataset, or the spec's ``data`` section.
+    scorers : mapping of str to str or callable
+        Further scorers.
+    search_path : list of Path
+        Folders from which net and data are imported; relative paths are relative to the first.
+    located : callable
+        Places problems in the spec's file.
+    """
+
+    config: SweepConfig
+    space: SearchSpace
+    net: NeuralNet
+    data: Any
+    scorers: Mapping[str, Any]
+    search_path: list[Path]
+    located: Located = nullcontext
+
+    @property
+    def written(self) -> SweepConfig:
+        """The spec as any folder can use it."""
+        return from_anywhere(self.config, self.search_path[0])
+
+    def plan(self, records: Sequence[TrialRecord] = ()) -> SweepPlan:
+        """Checks everything without creating or starting anything.
+
+        Parameters
+        ----------
+        records : sequence of TrialRecord, default=()
+            Trials that there are, of a sweep that goes on.
+
+        Raises
+        ------
+        SpecError
+            Net, data, parameters or metric are wrong.
+        """
+        with self.located():
+            return make_plan(self.config, self.net, self._pair(), self.space, self.scorers, records)
+
+    def extended(self, sweep: TakenSweep, extension: Extension) -> PreparedSweep:
+        """The same with what an extension adds; changes nothing yet.
+
+        Raises
+        ------
+        SpecError
+            The extension is not possible.
+        """
+        config = extended(self.config, extension, sweep.n_trials, sweep.max_epochs)
+        length = {} if extension.max_epochs is None else {"max_epochs": extension.max_epochs}
+        space = SearchSpace({**(extension.parameters or self.config.parameters), **length})
+        # What is wrong from here on need not stand in the file.
+        return replace(self, config=config, space=space, located=nullcontext)
+
+    def begin(self, paths: SweepPaths, terms: Terms) -> SweepResult:
+        """Creates the sweep once all is checked, and runs it."""
+        check_place(self.config, terms)
+        check_writable(paths)
+        check_free_space(paths, self.config.checkpoint.min_free_gb)
+        terms.watcher.tell("checking net, data and parameters with a probe epoch")
+        plan = told(self.plan(), terms.watcher)
+        with executor(self.config, terms, self.search_path) as execute:
+            placed = replace(plan, job=replace(plan.job, trials=paths.trials))
+            create(paths, make_manifest(placed, self.config.net, self.search_path), dump_spec(self.written))
+            with taken(paths, terms.watcher) as sweep:
+                attempt = sweep.attempt(plan, terms.watcher)
+                attempt.run(execute(attempt.ray_folder))
+        return SweepResult(paths, self.net, plan.job.objects)
+
+    def go_on(
+        self, sweep: TakenSweep, terms: Terms, extension: Extension | None = None, *, retry_failed: bool = False
+    ) -> SweepResult:
+        """Runs what a sweep still lacks; with an extension, which is recorded once all is checked, that too.
+
+        Raises
+        ------
+        SweepStateError
+            Net or data have changed.
+        """
+        paths, watcher = sweep.paths, terms.watcher
+        check_place(self.config, terms)
+        check_free_space(paths, self.config.checkpoint.min_free_gb)
+        watcher.tell("checking net, data and parameters with a probe epoch")
+        plan = told(self.plan(list(sweep.state.trials.values())), watcher)
+        for line in refuse_changes(plan, sweep.manifest, terms.accept_changes):
+            watcher.tell(f"note: {line}")
+        if terms.accept_changes:
+            sweep.accept(plan)
+        if extension is not None:
+            sweep.extend(plan, extension, dump_spec(self.written))
+        attempt = sweep.attempt(plan, watcher, retry_failed)
+        if not attempt.is_needed and sweep.is_closed:
+            watcher.tell(f"{paths.location} is complete: nothing is left to do; `sweeps extend` gives it more")
+        elif not attempt.is_needed:
+            attempt.run(lambda execution: None)  # its last driver ended before it had written the tables and best/
+        else:
+            with executor(self.config, terms, self.search_path) as execute:
+                attempt.run(execute(attempt.ray_folder))
+        return SweepResult(paths, self.net, plan.job.objects)
+
+    def _pair(self) -> tuple[Any, Any] | TrialData:
+        if self.config.data is not None and self.data is self.config.data:
+            return load_data(self.config, self.search_path[0])
+        return as_pair(self.data)
+
+
+def prepare(
+    config: SweepConfig, places: Located, search_path: list[Path], net: NeuralNet | None = None, data: Any = None
+) -> PreparedSweep:
+    """Finds what a spec names, unless it is given.
+
+    Parameters
+    ----------
+    config : SweepConfig
+        The spec.
+    places : callable
+        Places problems in the spec's file.
+    search_path : list of Path
+        Folders from which net and data are imported.
+    net, data : optional
+        What Python brings instead.
+
+    Raises
+    ------
+    SpecError
+        The net cannot be imported.
+    """
+    with places():
+        made = net if net is not None else import_net(str(config.net), search_path)
+    at_hand = config.data if data is None or isinstance(data, Mapping) else data
+    scorers = {key: key for key in config.scoring}
+    return PreparedSweep(config, SearchSpace(config.parameters), made, at_hand, scorers, search_path, places)
+
+
+def stored(paths: SweepPaths, net: NeuralNet | None = None, data: Any = None) -> PreparedSweep:
+    """The sweep that lies in a directory, with the net and the data that its spec names unless they are given.
+
+    Raises
+    ------
+    SweepStateError
+        Its spec cannot be read.
+    SpecError
+        It needs a net or data that only Python can bring, or they cannot be imported.
+    """
+    needed = [key for key, value in (("net", net), ("data", data)) if value is None]
+    folders = [*recorded_search_path(paths), Path.cwd()]
+    return prepare(stored_spec(paths, needed), partial(located, paths.spec), folders, net, data)
