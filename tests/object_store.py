@@ -109,17 +109,32 @@ def proxy(port: int, faults: Faults) -> Iterator[int]:
         protocol_version = "HTTP/1.1"
 
         def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.read_body()
             time.sleep(faults.delay_s)
             error = faults.next_error()
             if error:
                 self.answer(error[0], [("Content-Type", "application/xml")], _ERROR.format(code=error[1]).encode())
                 return
             connection = HTTPConnection("127.0.0.1", port, timeout=30)
-            connection.request(self.command, self.path, body, dict(self.headers))
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
+            connection.request(self.command, self.path, body, headers | {"Content-Length": str(len(body))})
             response = connection.getresponse()
             self.answer(response.status, response.getheaders(), response.read())
             connection.close()
+
+        def read_body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass  # trailers
+            return b"".join(parts)
+
+        def log_message(self, *arguments: object) -> None:
+            """Says nothing."""
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any
 

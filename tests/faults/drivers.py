@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import nets
 import torch
@@ -20,6 +19,7 @@ from sweeps.records import SweepState
 from sweeps.results import SweepResult
 from sweeps.schedulers import AshaScheduler
 from sweeps.storage import SweepPaths
+from trainables.trial import TrialRun
 
 NAME = "killed"
 
@@ -172,14 +172,13 @@ class Watch:
 
 def drive(setting: Setting, place: Place, boundary: Boundary, *, by_run: bool = False) -> None:
     """Runs the sweep, or goes on with it, to its end; ``by_run`` by `Sweep.run`, else by `Sweep.resume`."""
-    Steps.on_trained = lambda: boundary.count("epoch", lambda: None)
+    _watch_steps(lambda: boundary.count("epoch", lambda: None))
     _watch_rungs(place.log("rungs"))
     watch = Watch(place)
-    with mock.patch.object(Sweep, "plan", _without_steps(Sweep.plan)):
-        if by_run or not place.root.exists():
-            setting.sweep(place).run(backend="inline", progress=watch, resume="auto")
-        else:
-            Sweep.resume(place.root, net=setting.net(place), data=setting.data(), backend="inline", progress=watch)
+    if by_run or not place.root.exists():
+        setting.sweep(place).run(backend="inline", progress=watch, resume="auto")
+    else:
+        Sweep.resume(place.root, net=setting.net(place), data=setting.data(), backend="inline", progress=watch)
     place.log("calls").add(boundary.calls)
 
 
@@ -188,15 +187,18 @@ def rungs_of(scheduler: AshaScheduler) -> dict[str, dict[str, float]]:
     return {str(milestone): dict(recorded) for milestone, recorded in scheduler._brackets[0]._rungs}
 
 
-def _without_steps(plan: Any) -> Any:
-    def quietly(*args: Any) -> Any:
-        kept, Steps.on_trained = Steps.on_trained, None
-        try:
-            return plan(*args)
-        finally:
-            Steps.on_trained = kept
+def _watch_steps(on_trained: Callable[[], None]) -> None:
+    """Epochs count while a trial trains: those of the probe, before a sweep begins, do not."""
+    real = TrialRun.step
 
-    return quietly
+    def step(run: TrialRun) -> Any:
+        Steps.on_trained = on_trained
+        try:
+            return real(run)
+        finally:
+            Steps.on_trained = None
+
+    TrialRun.step = step  # type: ignore[method-assign]
 
 
 def _watch_rungs(log: Log) -> None:

@@ -1,4 +1,4 @@
-"""Drivers that are killed at random and at aimed moments, and resumed: nothing acknowledged is lost, nothing is doubled.
+"""Drivers that are killed at random and at aimed moments, and resumed: nothing that was shown is lost or doubled.
 
 A case is named by its seed and says what it did; alone it repeats exactly but for kills by time. By default a sample;
 all with SWEEPS_FAULTS=full. The figures are printed at the end, see `conftest`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def lengths(tmp_path_factory: Any) -> Any:
 
         place = new_place(tmp_path_factory.mktemp("whole"))
         began = time.monotonic()
-        live(lambda boundary: drive(setting, place, boundary), None, place.errors)
+        live(partial(drive, setting, place), None, place.errors)
         return Counter(place.log("calls").read()[0]), time.monotonic() - began
 
     return of
@@ -106,7 +106,7 @@ def kill_again_and_again(setting: Setting, seed: int, folder: Path, lengths: Any
             by_run = rng.random() < 0.5
             print(f"seed {seed}, sweep {number}: {aim or 'to its end'}{' by run' if by_run else ''}")
             mine.lives += 1
-            was_killed = live(lambda boundary: drive(setting, place, boundary, by_run=by_run), aim, place.errors)
+            was_killed = live(partial(drive, setting, place, by_run=by_run), aim, place.errors)
             if was_killed:
                 checker.after_kill()
             is_alive = was_killed

@@ -12,6 +12,7 @@ import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,7 @@ def sweeps(tmp_path_factory: Any) -> dict[str, Place]:
     for name, aim in (("interrupted", INTERRUPTING), ("finished", None)):
         places[name] = Place(tmp_path_factory.mktemp(name))
         places[name].storage.mkdir()
-        live(lambda boundary, place=places[name]: drive(SETTING, place, boundary), aim, places[name].errors)
+        live(partial(drive, SETTING, places[name]), aim, places[name].errors)
         # As a driver has it that ran for longer than a second.
         content = (places[name].root / JOURNAL).read_bytes()
         mark = {"seq": content.count(b"\n"), "bytes": len(content)}

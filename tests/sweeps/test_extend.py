@@ -8,15 +8,15 @@ from typing import Any
 import nets
 import pytest
 import torch
-from inline_sweeps import Told, extend, resume, run, sweep_of
+from inline_sweeps import Told, extend, resume, run
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
-from search_spaces.space import SearchSpace
 from sweeps import SpecError, SweepResult, journal
 from sweeps.config import SchedulerConfig
-from sweeps.extension import Extension, extended, prolonged
-from sweeps.spec import dump_spec, load_spec
+from sweeps.extension import Extension, prolonged
+from sweeps.prepared import stored
+from sweeps.spec import dump_spec
 from sweeps.taken import taken
 from trainables import checkpoint
 
@@ -142,6 +142,14 @@ def test_complete_trials_go_on_as_one_uninterrupted_training(name, tmp_path):
     assert_equal(longer.best_net.module_.state_dict(), at_once.best_net.module_.state_dict())
 
 
+def test_trials_over_several_folds_go_on_too(tmp_path):
+    space, folds = {"lr": [0.05, 0.5], "max_epochs": 2}, {"searcher": "grid", "validation": 3}
+    first = run(tmp_path, space, **folds)
+    longer = extend(first.paths.root, max_epochs=4)
+    at_once = run(tmp_path, space | {"max_epochs": 4}, name="at_once", **folds)
+    assert [without_times(longer, trial) for trial in (0, 1)] == [without_times(at_once, trial) for trial in (0, 1)]
+
+
 def test_what_early_stopping_ended_stays_ended(tmp_path):
     net = nets.make_net(callbacks=[EarlyStopping(patience=2, threshold=0.9)])
     first = run(tmp_path, {"lr": [0.1], "max_epochs": 9}, net, searcher="grid")
@@ -181,21 +189,20 @@ def test_under_asha_the_better_go_on_and_later_ones_can_save_one_that_was_stoppe
     assert max(record.epoch for record in longer.state.trials.values()) == 8
 
 
-def extension_that_stops_at_its_record(result: SweepResult, **asked: Any) -> None:
-    """As a crash leaves it: the journal knows of the extension, sweep.yaml does not."""
+def cut_off_after_its_record(result: SweepResult, **asked: Any) -> None:
+    """Extends a sweep as far as a crash may let it: the journal knows of the extension, sweep.yaml does not."""
     old = result.paths.spec.read_text()
+    extension = Extension(**asked)
     with taken(result.paths, Told()) as sweep:
-        made = sweep_of(result.paths.root.parent, {"lr": [0.1]})
-        made.config = extended(load_spec(result.paths.spec), Extension(**asked), sweep.n_trials, sweep.max_epochs)
-        made.space = SearchSpace(made.config.parameters)
-        sweep.extend(made.plan(list(sweep.state.trials.values())), Extension(**asked), dump_spec(made.config))
+        made = stored(result.paths, nets.make_net(), nets.make_data()).extended(sweep, extension)
+        sweep.extend(made.plan(list(sweep.state.trials.values())), extension, dump_spec(made.written))
     assert result.paths.spec.read_text() != old
     result.paths.spec.write_text(old)
 
 
 def test_an_extension_that_was_cut_off_after_its_record_is_there_on_resume(tmp_path):
     first = run(tmp_path, RANDOM | {"max_epochs": 2}, num_samples=2)
-    extension_that_stops_at_its_record(first, num_samples=1, max_epochs=3)
+    cut_off_after_its_record(first, num_samples=1, max_epochs=3)
     result = resume(first.paths.root)
     assert statuses(result) == ["COMPLETED"] * 3
     assert {record.epoch for record in result.state.trials.values()} == {3}
@@ -204,5 +211,5 @@ def test_an_extension_that_was_cut_off_after_its_record_is_there_on_resume(tmp_p
 
 def test_an_extension_after_one_that_was_cut_off_adds_to_it(tmp_path):
     first = run(tmp_path, RANDOM | {"max_epochs": 1}, num_samples=2)
-    extension_that_stops_at_its_record(first, num_samples=2)
+    cut_off_after_its_record(first, num_samples=2)
     assert len(configs(extend(first.paths.root, num_samples=1))) == 5
