@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+MOTO   := .venv-moto
 # The interpreter of the GPU checks: a machine with GPUs may bring a torch of its own.
 GPU_PYTHON ?= $(BIN)/python
 PYTEST_ARGS ?=
@@ -13,7 +14,7 @@ export OMP_NUM_THREADS = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format-check types check format gpu-check clean
+.PHONY: help setup demo test moto faults lint format-check types check format gpu-check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +36,14 @@ demo: setup ## run the digits sweep; results go to results/
 test: setup ## run the tests; PYTEST_ARGS='-m "not ray"' leaves out those that start Ray
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+moto: $(MOTO)/.installed ## make .venv-moto, the S3 server of the tests; they do it themselves where it is missing
+
+$(MOTO)/.installed: tests/faults/moto-requirements.txt | setup
+	$(BIN)/python -c 'import sys; sys.path.insert(0, "tests"); import object_store; object_store.install()'
+
+faults: setup ## the whole fault injection: kills, damages, full disks and stores; prints its figures
+	SWEEPS_FAULTS=full $(BIN)/python -m pytest -m faults tests/faults -s $(PYTEST_ARGS)
+
 lint: setup ## ruff check
 	$(BIN)/ruff check .
 
@@ -55,5 +64,5 @@ gpu-check: ## the tests that need a GPU; GPU_PYTHON=python3 takes the machine's 
 	$(GPU_PYTHON) -m pytest -m gpu $(PYTEST_ARGS)
 
 clean: ## remove .venv, caches and build products; results/ stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist *.egg-info
+	rm -rf $(VENV) $(MOTO) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

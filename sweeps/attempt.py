@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from ray.tune.schedulers import TrialScheduler
+from typing import TYPE_CHECKING
 
 from sweeps.best_net import write_best
+from sweeps.disk import free_space_problem
 from sweeps.errors import InfeasibleError, NoTrialSucceededError, SweepStateError
 from sweeps.execution import Execution
 from sweeps.journal import Journal
@@ -18,7 +18,7 @@ from sweeps.progress import Watcher
 from sweeps.proposals import make_proposals
 from sweeps.recorder import Recorder
 from sweeps.records import SweepState, TrialRecord, TrialStatus
-from sweeps.retention import Keeper, free_space_problem
+from sweeps.retention import Keeper
 from sweeps.schedulers import AshaScheduler, MedianScheduler, PopulationScheduler, make_scheduler
 from sweeps.searchers import SweepSearcher
 from sweeps.signals import Signals
@@ -26,6 +26,10 @@ from sweeps.stop_rules import FAILING, AllAlike, Rule, StopRules, every, metric_
 from sweeps.storage import SweepPaths, push, read_manifest
 from sweeps.tables import write_tables
 from trainables.claim import Claim
+from trainables.mirror import fetch_newest
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import TrialScheduler
 
 # Why a sweep ended early, beside the reasons of `stop_rules`.
 _ASKED, _STOPPED, _FULL, _LOST = "interrupted", "stopped", "disk full", "taken over"
@@ -93,8 +97,8 @@ class Attempt:
             with Journal(self.paths.journal, self.paths.remote_journal) as journal:
                 reason = self._run(journal, execute)
         except OSError as error:
-            where = self.paths.location
-            text = f"storage {where} failed: {error}\nmend it and go on with: sweeps resume {where}"
+            paths = self.paths
+            text = f"storage {paths.location} failed: {error}\nmend it and go on with: {paths.resume_command}"
             raise InfeasibleError(text) from error
         self._raise_for(reason)
 
@@ -130,7 +134,12 @@ class Attempt:
     def _recorder(self, journal: Journal, failing: AllAlike) -> tuple[Recorder, Keeper]:
         config = self.plan.config
         recorder = Recorder(
-            journal, self.state, self.watcher, self.paths.trials, max_failures=config.failure.max_failures
+            journal,
+            self.state,
+            self.watcher,
+            self.paths.trials,
+            max_failures=config.failure.max_failures,
+            mirror=self.paths.remote_trials,
         )
         keeper = Keeper(self.paths.trials, self.state, config.checkpoint.keep)
 
@@ -174,6 +183,7 @@ class Attempt:
     def _write_best(self) -> None:
         if self.state.best is None:
             return
+        fetch_newest(self.paths.trials, self.paths.remote_trials, self.state.best.trial)
         try:
             write_best(self.paths, read_manifest(self.paths), self.plan, self.state.best)
         except SweepStateError as error:  # all else that was found is there
@@ -184,7 +194,7 @@ class Attempt:
             raise SweepStateError(f"{self.paths.location} was taken over by another driver while this one seemed dead")
 
     def _raise_for(self, reason: str) -> None:
-        again = f"sweeps resume {self.paths.location}"
+        again = self.paths.resume_command
         if reason == _ASKED:
             root = self.paths.location
             raise KeyboardInterrupt(f"what {root} had found is saved; Sweep.resume({root!r}) goes on")
@@ -194,7 +204,8 @@ class Attempt:
         if reason == FAILING:
             failed = [record for record in self.state.trials.values() if record.status is TrialStatus.FAILED]
             cause = (failed[-1].error or "unknown error").splitlines()[0]
-            text = f"stopped, since the first {len(failed)} trials all failed alike: {cause}"
+            most = self.plan.config.failure.give_up_after
+            text = f"stopped, since the first {most} trials all failed alike: {cause}"
             raise NoTrialSucceededError(f"{text}\nmend it and go on with: {again} --retry-failed")
 
     def _searcher(self, recorder: Recorder) -> SweepSearcher:

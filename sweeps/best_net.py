@@ -129,7 +129,8 @@ def _load_weights(net: NeuralNet, module: str, weights: Path) -> None:
 def _net_of(paths: SweepPaths, manifest: Mapping[str, Any]) -> NeuralNet:
     reference = manifest.get("net")
     if not reference:
-        text = f"the sweep in {paths.root} was given its net as an object; hand it over: SweepResult.load(..., net=net)"
+        given = f"the sweep in {paths.location} was given its net as an object"
+        text = f"{given}; hand it over: SweepResult.load(..., net=net)"
         raise SpecError(Problem(text, "net"))
     return import_net(reference, [Path(folder) for folder in manifest["search_path"]])
 

@@ -162,7 +162,7 @@ def gc(
     from sweeps.garbage import collect, gc_answer  # torch
 
     paths = storage.find(sweep, storage_dir)
-    answer(gc_answer(collect(paths, is_dry_run=is_dry), paths.root, is_dry_run=is_dry), output)
+    answer(gc_answer(collect(paths, is_dry_run=is_dry), paths, is_dry_run=is_dry), output)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,13 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+
+
+# Of signals that go to a whole group of processes, as from a terminal that is closed, these end Ray's with the group,
+# though the driver needs them to save the trials. From SIGINT Ray keeps them itself; by SIGTERM it ends them.
+_LEFT_TO_DRIVER = {signal.SIGHUP, signal.SIGUSR1}
+# Seconds until Ray ends a driver whose own Ray has died, instead of a minute.
+_PATIENCE_S = 15
 
 
 @contextmanager
@@ -91,12 +98,29 @@ def is_connected() -> bool:
 
 def _start(address: str | None) -> None:
     if address is None:
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        with _kept_from_children(_LEFT_TO_DRIVER):
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _system_config={"gcs_rpc_server_reconnect_timeout_s": _PATIENCE_S},
+            )
         return
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError) as error:
         raise InfeasibleError(f"no Ray cluster answers at {address}: {error}") from error
+
+
+@contextmanager
+def _kept_from_children(signals: Collection[int]) -> Iterator[None]:
+    """Blocks signals, as processes that are started meanwhile do for good; here they come when the context ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _restore_handler(number: int, handler: Any) -> None:

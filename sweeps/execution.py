@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from ray.tune.schedulers import TrialScheduler
+from typing import TYPE_CHECKING
 
 from sweeps.config import SweepConfig
 from sweeps.recorder import Recorder
 from sweeps.searchers import SweepSearcher
 from sweeps.stop_rules import StopRules
 from trainables.job import TrialJob
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import TrialScheduler
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.domains import Constant
 from search_spaces.space import SearchSpace
 from sweeps.config import SchedulerConfig, SweepConfig
 from sweeps.errors import Problem, SpecError
@@ -66,7 +65,9 @@ def extended(config: SweepConfig, extension: Extension, n_trials: int, max_epoch
     parameters = dict(config.parameters if extension.parameters is None else extension.parameters)
     data = config.model_dump(by_alias=True) | {"parameters": parameters}
     build_config(data)  # a space that cannot be read has no length to look at
-    problems = [*_length_problems(config, extension, parameters, max_epochs), *_number_problems(config, extension)]
+    nothing = "nothing to extend by; give num_samples, max_epochs, parameters or several of them"
+    problems = [Problem(nothing)] if extension.is_empty else []
+    problems += [*_length_problems(config, extension, parameters, max_epochs), *_number_problems(config, extension)]
     if problems:
         raise SpecError(*problems)
     if extension.max_epochs is not None:
@@ -120,11 +121,13 @@ def _length_problems(
         return []
     space = SearchSpace(parameters)
     domain = space.domains.get(_LENGTH)
-    if domain is not None and (not isinstance(domain, Constant) or _LENGTH in space.conditions):
+    if domain is not None and (domain.size != 1 or _LENGTH in space.conditions):
         text = f"max_epochs varies in this sweep ({domain}); give another space with longer ones (--space) instead"
         return [Problem(text, "max_epochs")]
-    if extension.max_epochs <= max_epochs:
-        text = f"{extension.max_epochs} is no more than the {max_epochs} epochs that trials have; give a larger number"
+    if type(extension.max_epochs) is not int or extension.max_epochs <= max_epochs:
+        text = (
+            f"{extension.max_epochs!r} is no more than the {max_epochs} epochs that trials have; give a larger number"
+        )
         return [Problem(text, "max_epochs")]
     if config.scheduler.name not in _PROLONGING:
         text = f"{config.scheduler.name} cannot take trials up again; it is possible with {', '.join(_PROLONGING)}"
@@ -133,7 +136,11 @@ def _length_problems(
 
 
 def _number_problems(config: SweepConfig, extension: Extension) -> list[Problem]:
-    if extension.num_samples is None or config.searcher.num_samples is not None:
+    if extension.num_samples is None:
+        return []
+    if type(extension.num_samples) is not int or extension.num_samples < 1:
+        return [Problem(f"{extension.num_samples!r} is no number of further trials; give 1 or more", "num_samples")]
+    if config.searcher.num_samples is not None:
         return []
     text = "a grid is tried whole, so there are no further configs; give a wider space (--space) instead"
     return [Problem(text, "num_samples")]

@@ -71,23 +71,23 @@ def collect(paths: SweepPaths, *, is_dry_run: bool) -> list[Removal]:
     return removals
 
 
-def gc_answer(removals: Sequence[Removal], root: Path, *, is_dry_run: bool) -> Answer:
+def gc_answer(removals: Sequence[Removal], paths: SweepPaths, *, is_dry_run: bool) -> Answer:
     """What was deleted, or would be: for people by reason, else path by path.
 
     Parameters
     ----------
     removals : sequence of Removal
         The plan.
-    root : Path
-        The sweep's directory.
+    paths : SweepPaths
+        The sweep.
     is_dry_run : bool
         Whether nothing was deleted.
     """
-    rows = [{"path": str(item.path.relative_to(root)), "bytes": item.bytes, "why": item.why} for item in removals]
+    rows = [{"path": str(item.path.relative_to(paths.root)), "bytes": item.bytes, "why": item.why} for item in removals]
     total = sum(item.bytes for item in removals)
     value = {"deleted": not is_dry_run, "bytes": total, "removals": rows}
     if not removals:
-        return Answer(value, rows, [f"nothing to delete in {root}"])
+        return Answer(value, rows, [f"nothing to delete in {paths.location}"])
     by_reason = sorted(removals, key=lambda item: item.why)
     groups = [(why, list(group)) for why, group in groupby(by_reason, key=lambda item: item.why)]
     table = columns(
@@ -96,7 +96,7 @@ def gc_answer(removals: Sequence[Removal], root: Path, *, is_dry_run: bool) -> A
             for why, group in groups
         ]
     )
-    said = {"would free" if is_dry_run else "freed": f"{size_text(total)} in {root}"}
+    said = {"would free" if is_dry_run else "freed": f"{size_text(total)} in {paths.location}"}
     return Answer(value, rows, [table, "", fields(said)])
 
 

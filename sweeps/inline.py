@@ -77,7 +77,7 @@ class _Loop:
 
     def run(self) -> None:
         stop, recorder = self._execution.stop, self._execution.recorder
-        while self._fill() and not stop.stop_all():
+        while not stop.stop_all() and self._fill():
             for trial in list(self._trials):
                 self._take_turn(trial)
                 recorder.sync()

@@ -8,7 +8,7 @@ import random
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -31,6 +31,9 @@ _LONGEST_PAUSE_S = 1.0
 # A contender that was held up for so long between writing and winning begins again, as others may think it dead.
 _STALLED_S = STALE_S / 3
 
+# Leases of this process that it let go and the store did not delete, as of credentials that had expired.
+_left_behind: set[str] = set()
+
 logger = logging.getLogger(__name__)
 
 
@@ -42,7 +45,7 @@ class _Seen:
 
     @property
     def is_dead(self) -> bool:
-        return self.holder.age_s >= STALE_S or self.holder.is_dead is True
+        return self.name in _left_behind or self.holder.age_s >= STALE_S or self.holder.is_dead is True
 
 
 @contextmanager
@@ -92,14 +95,12 @@ def _acquire(folder: RemoteFolder, me: Holder, what: str) -> tuple[str, list[str
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         name = f"{uuid4().hex}.json"
-        try:
+        with ExitStack() as undo:
+            undo.callback(_let_go, folder, name)
             others = _contend(folder, name, me, notes)
-        except BaseException:
-            _let_go(folder, name)
-            raise
-        if not others:
-            return name, notes
-        _let_go(folder, name)
+            if not others:
+                undo.pop_all()
+                return name, notes
         first = next((seen for seen in others if seen.state == _HOLDER), None)
         if first is not None or time.monotonic() >= deadline:
             raise SweepStateError(in_use(what, (first or others[0]).holder))
@@ -157,4 +158,5 @@ def _let_go(folder: RemoteFolder, name: str) -> None:
     try:
         folder.delete(name)
     except StorageError as error:
+        _left_behind.add(name)
         logger.warning("the lease of this process stays until it is %.0f s old: %s", STALE_S, error)

@@ -130,9 +130,12 @@ def summary(result: SweepResult) -> Answer:
     found = {"best": f"none of {len(state.trials)} trials has a score"}
     if best is not None:
         found = {"best": _best_text(result), "params": brief(best.best_params)}
-    found |= {"trials": _counts_text(state), "results": str(result.paths.root)}
-    name = result.paths.name
-    where = "" if _is_default(result.paths) else f" --storage {shlex.quote(str(result.paths.root.parent))}"
+    found |= {"trials": _counts_text(state), "results": result.paths.location}
+    name, where = result.paths.name, ""
+    if result.paths.remote is not None:
+        name = shlex.quote(result.paths.location)
+    elif not _is_default(result.paths):
+        where = f" --storage {shlex.quote(str(result.paths.root.parent))}"
     verbs = [f"show {name}{where}"]
     if best is not None:
         verbs += [f"best {name}{where} -o json", f"export {name}{where} --to model -f best-net"]
@@ -213,7 +216,7 @@ def _head(result: SweepResult) -> dict[str, str]:
     if result.state.best is not None:
         head["best"] = _best_text(result)
     constants = _constants(result.state.trials.values())
-    return head | ({"always": brief(constants)} if constants else {}) | {"results": str(result.paths.root)}
+    return head | ({"always": brief(constants)} if constants else {}) | {"results": result.paths.location}
 
 
 def _best_text(result: SweepResult) -> str:

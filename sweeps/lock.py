@@ -117,9 +117,7 @@ def _locked_file(paths: SweepPaths) -> Iterator[Hold]:
             with Hold(lambda: _beat(paths.holder, own), _EVERY_S, notes).beating() as hold:
                 yield hold
         finally:
-            with suppress(FileNotFoundError):  # deleted with its sweep
-                if paths.holder.read_text(encoding="utf-8") == own:
-                    paths.holder.unlink()
+            _unname(paths.holder, own)
     finally:
         lock.release()
 
@@ -158,6 +156,12 @@ def _take_over(paths: SweepPaths) -> list[str]:
             f"between machines. Wait for that process, or stop it; if it is dead, try again in {STALE_S:.0f} s"
         )
     return [f"took over from {before}, which died without letting go"]
+
+
+def _unname(path: Path, own: str) -> None:
+    with suppress(FileNotFoundError):  # deleted with its sweep
+        if path.read_text(encoding="utf-8") == own:
+            path.unlink()
 
 
 def _beat(path: Path, own: str) -> bool:

@@ -13,6 +13,8 @@ from skorch import NeuralNet
 
 from search_spaces.space import SearchSpace
 from sweeps.config import SweepConfig
+from sweeps.creation import check_writable, create
+from sweeps.disk import check_free_space
 from sweeps.driver import Terms, check_place, executor, told
 from sweeps.extension import Extension, extended
 from sweeps.fingerprints import refuse_changes
@@ -21,10 +23,10 @@ from sweeps.manifest import make_manifest
 from sweeps.plan import SweepPlan, make_plan
 from sweeps.records import TrialRecord
 from sweeps.results import SweepResult
-from sweeps.retention import check_free_space
+from sweeps.retention import check_keep
 from sweeps.sources import from_anywhere, import_net, load_data
 from sweeps.spec import dump_spec, located
-from sweeps.storage import SweepPaths, check_writable, create, recorded_search_path
+from sweeps.storage import SweepPaths, recorded_search_path
 from sweeps.stored import stored_spec
 from sweeps.taken import TakenSweep, taken
 from trainables.data import TrialData
@@ -95,19 +97,22 @@ class PreparedSweep:
         config = extended(self.config, extension, sweep.n_trials, sweep.max_epochs)
         length = {} if extension.max_epochs is None else {"max_epochs": extension.max_epochs}
         space = SearchSpace({**(extension.parameters or self.config.parameters), **length})
+        data = config.data if self.data is self.config.data else self.data
         # What is wrong from here on need not stand in the file.
-        return replace(self, config=config, space=space, located=nullcontext)
+        return replace(self, config=config, space=space, data=data, located=nullcontext)
 
     def begin(self, paths: SweepPaths, terms: Terms) -> SweepResult:
         """Creates the sweep once all is checked, and runs it."""
         check_place(self.config, terms)
         check_writable(paths)
+        check_keep(paths, self.config.checkpoint.keep)
         check_free_space(paths, self.config.checkpoint.min_free_gb)
         terms.watcher.tell("checking net, data and parameters with a probe epoch")
         plan = told(self.plan(), terms.watcher)
         with executor(self.config, terms, self.search_path) as execute:
             placed = replace(plan, job=replace(plan.job, trials=paths.trials))
-            create(paths, make_manifest(placed, self.config.net, self.search_path), dump_spec(self.written))
+            manifest = make_manifest(placed, self.config.net, self.search_path) | {"uri": paths.uri}
+            create(paths, manifest, dump_spec(self.written))
             with taken(paths, terms.watcher) as sweep:
                 attempt = sweep.attempt(plan, terms.watcher)
                 attempt.run(execute(attempt.ray_folder))
@@ -125,6 +130,7 @@ class PreparedSweep:
         """
         paths, watcher = sweep.paths, terms.watcher
         check_place(self.config, terms)
+        check_keep(paths, self.config.checkpoint.keep)
         check_free_space(paths, self.config.checkpoint.min_free_gb)
         watcher.tell("checking net, data and parameters with a probe epoch")
         plan = told(self.plan(list(sweep.state.trials.values())), watcher)

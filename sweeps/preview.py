@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 
 from sweeps.config import SweepConfig
+from sweeps.creation import is_taken
 from sweeps.output import Answer, brief, columns, duration, fields
 from sweeps.proposals import make_proposals
 from sweeps.records import TrialRecord
@@ -168,8 +169,8 @@ def preview_answer(preview: Preview) -> Answer:
 
 def place_notes(config: SweepConfig, machine: Node) -> list[str]:
     """What would keep a sound sweep from running here and now: its name is taken, the machine is too small."""
-    root = SweepPaths.of(config.storage, config.name).root
-    taken = [f"{root} exists already: a run needs another --name"] if root.exists() else []
+    paths = SweepPaths.of(config.storage, config.name)
+    taken = [f"{paths.location} exists already: a run needs another --name"] if is_taken(paths) else []
     return taken + [f"on this machine {problem}" for problem in infeasible(config.resources, [machine])]
 
 

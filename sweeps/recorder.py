@@ -13,6 +13,8 @@ from sweeps.journal import Event, Journal
 from sweeps.progress import Watcher
 from sweeps.records import SweepState, TrialRecord, TrialStatus
 from trainables import checkpoint
+from trainables.mirror import fetch_newest
+from trainables.remote import RemoteFolder
 from trainables.watchdog import read_hang
 
 _ENDS = {"completed": TrialStatus.COMPLETED, "diverged": TrialStatus.DIVERGED}
@@ -36,6 +38,8 @@ class Recorder:
         Folder of the trials' checkpoints, to read what workers leave there.
     max_failures : int
         Most restarts of a trial that are counted.
+    mirror : RemoteFolder, optional
+        The same folder on the sweep's object store.
 
     Attributes
     ----------
@@ -50,7 +54,14 @@ class Recorder:
     # More methods than the budget of eight: one for each thing that happens to a trial.
 
     def __init__(
-        self, journal: Journal, state: SweepState, watcher: Watcher, trials: Path, *, max_failures: int
+        self,
+        journal: Journal,
+        state: SweepState,
+        watcher: Watcher,
+        trials: Path,
+        *,
+        max_failures: int,
+        mirror: RemoteFolder | None = None,
     ) -> None:
         self.state = state
         self.try_again: Callable[[int], None] = lambda trial: None
@@ -58,7 +69,7 @@ class Recorder:
         self.on_sync: Callable[[], None] = lambda: None
         self._journal = journal
         self._watcher = watcher
-        self._trials = trials
+        self._trials, self._mirror = trials, mirror
         self._max_failures = max_failures
         self._exploits: list[Event] = []
 
@@ -167,6 +178,7 @@ class Recorder:
 
     def _recover_rows(self, record: TrialRecord) -> None:
         # A step that was under way when the sweep ended is in the checkpoint that its worker left, and in no report.
+        fetch_newest(self._trials, self._mirror, record.trial)
         found, _ = checkpoint.newest(self._trials / checkpoint.trial_name(record.trial))
         rows = [row for row in checkpoint.read_log(found) if row["epoch"] > record.epoch] if found else []
         if found and rows:

@@ -64,7 +64,7 @@ class SweepResult:
     def __repr__(self) -> str:
         best = self.state.best
         found = f"{self.state.objective.metric} {best.best_value:.6g} in trial {best.trial}" if best else "nothing yet"
-        return f"SweepResult({str(self.paths.root)!r}: {len(self.state.trials)} trials, {found})"
+        return f"SweepResult({self.paths.location!r}: {len(self.state.trials)} trials, {found})"
 
     @classmethod
     def load(cls, uri: str | Path, *, storage: str | Path = DEFAULT_STORAGE, net: NeuralNet | None = None) -> Self:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from sweeps.config import KeepConfig
-from sweeps.errors import InfeasibleError
+from sweeps.errors import Problem, SpecError
 from sweeps.records import SweepState, TrialRecord, TrialStatus
 from sweeps.saved import Saved, TrialFiles
 from sweeps.storage import SweepPaths
@@ -18,7 +17,6 @@ from trainables.checkpoint import CheckpointError
 
 # A trial that has not ended goes on from the one before should the newest be damaged.
 _UNFINISHED = 2
-_GB = 1e9
 
 
 @dataclass(frozen=True)
@@ -207,53 +205,17 @@ class Keeper:
         return TrialFiles.read(self._trials / checkpoint.trial_name(trial))
 
 
-def check_free_space(paths: SweepPaths, min_free_gb: float) -> None:
-    """Refuses to start where a sweep would pause at once.
+def check_keep(paths: SweepPaths, keep: KeepConfig) -> None:
+    """Refuses numbers of checkpoints that would not be kept to.
 
     Raises
     ------
-    InfeasibleError
-        As `free_space_problem` says.
+    SpecError
+        The sweep is on an object store, where each trial keeps its newest two.
     """
-    if problem := free_space_problem(paths, min_free_gb):
-        raise InfeasibleError(problem)
-
-
-def free_space_problem(paths: SweepPaths, min_free_gb: float) -> str | None:
-    """Says that a sweep's directory, or the place where it shall be, has too little free space.
-
-    Quotas of a single user are not seen. For a sweep on an object store this is about its working copy on this machine.
-
-    Parameters
-    ----------
-    paths : SweepPaths
-        The sweep; its directory need not exist yet.
-    min_free_gb : float
-        ``checkpoint.min_free_gb``: least free space in 10^9 bytes; 0 asks nothing of the disk.
-
-    Returns
-    -------
-    str or None
-        What is wrong and what to do, or None where there is enough.
-
-    Raises
-    ------
-    OSError
-        The disk cannot be asked.
-    """
-    if not min_free_gb:
-        return None
-    place = next(folder for folder in (paths.root, *paths.root.parents) if folder.exists())
-    free_gb = shutil.disk_usage(place).free / _GB
-    if free_gb >= min_free_gb:
-        return None
-    if place == paths.root:
-        ways = f"`sweeps gc {paths.root}` deletes what it no longer needs; or lower min_free_gb in {paths.spec}"
-    else:
-        ways = "`sweeps gc SWEEP` deletes what another sweep no longer needs; or lower checkpoint.min_free_gb"
-    # Rounded down, since 0.96 GB would be 1.0 GB.
-    shown = int(free_gb * 100) / 100
-    return f"storage {paths.root.parent}: {shown} GB free, less than checkpoint.min_free_gb {min_free_gb:g}; {ways}"
+    if paths.remote is not None and keep != KeepConfig():
+        text = "on an object store each trial keeps its newest two checkpoints; leave it out, or use a folder"
+        raise SpecError(Problem(text, "checkpoint.keep"))
 
 
 def _number_kept(record: TrialRecord, keep: KeepConfig, is_best: bool) -> int:

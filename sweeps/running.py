@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps import lock, storage
+from sweeps import creation, lock, storage
 from sweeps.arguments import Accept, Address, FailOn, Overrides, Quiet, Resume, Spec, Storage, SweepName
 from sweeps.errors import SpecError, SweepStateError
 from sweeps.progress import Progress
@@ -37,7 +37,7 @@ def run(
     config = load_spec(spec, every, needs=("net", "data"))
     paths = storage.SweepPaths.of(config.storage, config.name)
     if resume == "never":
-        storage.refuse_existing(paths)
+        creation.refuse_existing(paths)
 
     def start(progress: Progress) -> None:
         from sweeps.sweep import Sweep  # torch, skorch, Ray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -53,7 +52,7 @@ def watched(start: Callable[[Progress], None], paths: SweepPaths, is_quiet: bool
             code = _show(result, "none" if is_interrupted else fail_on)
             number = signals.caught or last.get("signal")
             if is_interrupted or number:
-                note(f"interrupted; go on with: {_resume(paths)}")
+                note(f"interrupted; go on with: {paths.resume_command}")
                 return 128 + (number or signal.SIGINT)
             return code
 
@@ -74,14 +73,11 @@ def _show(result: SweepResult, fail_on: str) -> int:
         note(line)
     answer(summary(result), Format.TABLE)
     if result.state.attempts and result.state.attempts[-1].get("reason") == "stopped":
-        note(f"stopped on request; go on with: {_resume(result.paths)}")
+        note(f"stopped on request; go on with: {result.paths.resume_command}")
+        return 0
     if fail_on == "any" and failures:
         report("some trials failed, and --fail-on is any")
         return NoTrialSucceededError.exit_code
     if fail_on != "none":
         result.best_trial  # noqa: B018  # raises where there is none
     return 0
-
-
-def _resume(paths: SweepPaths) -> str:
-    return f"sweeps resume {shlex.quote(paths.location)}"

@@ -13,6 +13,7 @@ from sweeps.errors import Problem, SpecError
 from sweeps.imports import UserErrors, resolve_import
 from trainables.data import DataError
 from trainables.loaders import load
+from trainables.remote import is_remote, without_credentials
 
 
 def make_net(found: object, reference: str) -> NeuralNet:
@@ -65,7 +66,9 @@ def load_data(config: SweepConfig, folder: Path) -> tuple[Any, Any]:
 
 
 def from_anywhere(config: SweepConfig, folder: Path) -> SweepConfig:
-    """The config with the data's path as any folder can use it."""
+    """The config as any folder can use it and anybody may see it: an absolute path of data, no credentials."""
+    if is_remote(config.storage):
+        config = config.model_copy(update={"storage": without_credentials(config.storage)})
     path = getattr(config.data, "path", None)
     if config.data is None or path is None or "://" in path or Path(path).is_absolute():
         return config

@@ -6,19 +6,14 @@ import json
 import os
 import re
 import shlex
-import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from uuid import uuid4
 
-from sweeps import journal
 from sweeps.errors import InfeasibleError, SweepNotFoundError, SweepStateError, did_you_mean
-from sweeps.lease import leased
 from sweeps.working_copy import JOURNAL, LOCK, pull, refresh, working_copies
 from sweeps.working_copy import push as push_to_store
 from trainables.remote import RemoteFolder, StorageError, is_remote, without_credentials
@@ -64,9 +59,19 @@ class SweepPaths:
         return cls(local_path(storage) / name)
 
     @property
+    def uri(self) -> str:
+        """Where the sweep lies, as a URI without credentials."""
+        return self.root.as_uri() if self.remote is None else self.remote.uri
+
+    @property
     def location(self) -> str:
-        """Where the sweep lies, as a person names it: its directory, or its URI without credentials."""
+        """Its directory, or its URI without credentials: how a person names the sweep."""
         return str(self.root) if self.remote is None else self.remote.uri
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with the sweep."""
+        return f"sweeps resume {shlex.quote(self.location)}"
 
     @property
     def name(self) -> str:
@@ -174,8 +179,7 @@ def find(reference: str | Path, storage: str | Path = DEFAULT_STORAGE) -> SweepP
     if found := next((paths for paths in candidates if exists(paths)), None):
         return found
     if unfinished := next((paths for paths in candidates if _is_there(paths.spec, paths)), None):
-        place = unfinished.location
-        raise SweepStateError(f"{unfinished.manifest}: missing, so the sweep in {place} cannot be read")
+        raise SweepStateError(f"{unfinished.manifest}: missing, so the sweep in {unfinished.location} cannot be read")
     names = [paths.name for paths in all_below(storage)]
     shown = without_credentials(str(storage)) if is_remote(storage) else storage
     hint = did_you_mean(str(reference), names, f"`sweeps ls {shown}` lists the sweeps there")
@@ -201,10 +205,9 @@ def all_below(storage: str | Path) -> list[SweepPaths]:
     """
     if not is_remote(storage):
         return [SweepPaths(path.parent) for path in sorted(local_path(storage).glob("[!.]*/manifest.json"))]
-    with _store_failures(storage):
-        entries = _remote_folder(str(storage)).entries()
-        found = [SweepPaths.of(storage, entry.name) for entry in entries if entry.is_folder]
-    return [paths for paths in found if exists(paths, folders=(JOURNAL,))]
+    with store_failures(storage):
+        names = [entry.name for entry in _remote_folder(str(storage)).entries() if entry.is_folder]
+    return [paths for name in names if exists(paths := SweepPaths.of(storage, name), folders=(JOURNAL,))]
 
 
 def exists(paths: SweepPaths, *, folders: Collection[str] = _COPIED) -> bool:
@@ -224,7 +227,7 @@ def exists(paths: SweepPaths, *, folders: Collection[str] = _COPIED) -> bool:
     """
     if paths.remote is None:
         return paths.manifest.is_file()
-    with _store_failures(paths.location):
+    with store_failures(paths.location):
         return refresh(paths.root, paths.remote, folders)
 
 
@@ -244,115 +247,6 @@ def push(paths: SweepPaths, *written: Path) -> None:
     """
     if paths.remote is not None:
         push_to_store(paths.root, paths.remote, written)
-
-
-def create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
-    """Makes a sweep's directory with its spec, manifest and a journal without events: whole, or not at all.
-
-    Raises
-    ------
-    SweepStateError
-        The name is in use; the message tells what to do.
-    InfeasibleError
-        The storage cannot be written.
-    """
-    if paths.remote is None:
-        _create(paths, manifest, spec)
-        return
-    with _store_failures(paths.location), leased(paths.remote / LOCK, paths.location):
-        refuse_existing(paths)
-        shutil.rmtree(paths.root, ignore_errors=True)  # the copy of one of that name that was deleted
-        _create(paths, manifest, spec)
-        paths.remote.upload(paths.root)
-
-
-def _create(paths: SweepPaths, manifest: Mapping[str, Any], spec: str) -> None:
-    beside = SweepPaths(paths.root.with_name(f".{paths.name}.{uuid4().hex}.part"))
-    try:
-        beside.trials.mkdir(parents=True)
-        write_text(beside.spec, spec)
-        journal.create(beside.journal, in_segments=paths.remote is not None)
-        write_text(beside.manifest, json.dumps({"format": FORMAT, **manifest}, indent=1, ensure_ascii=False) + "\n")
-        _refuse_existing_folder(paths)
-        os.rename(beside.root, paths.root)
-    except OSError as error:
-        _refuse_existing_folder(paths)  # another driver was faster
-        raise InfeasibleError(f"storage {paths.root.parent} cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(beside.root, ignore_errors=True)
-
-
-def clear_unfinished(paths: SweepPaths) -> None:
-    """Deletes what drivers were writing into the sweep's directory, or as it, when they died; for who holds the sweep.
-
-    What trials left is not looked for, as their number has no limit: their next checkpoint or `sweeps gc` deletes it.
-    """
-    # Another process may be asking to stop right now.
-    found = [path for path in paths.root.glob(".*.part") if not path.name.startswith(f".{paths.stop.name}.")]
-    # Whoever makes a sweep of this name at this moment fails anyway.
-    begun = re.compile(rf"\.{re.escape(paths.name)}\.[0-9a-f]{{32}}\.part")
-    found += [path for path in paths.root.parent.glob(".*.part") if begun.fullmatch(path.name)]
-    for path in found:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def check_writable(paths: SweepPaths) -> None:
-    """Tries whether a sweep's directory could be made; leaves nothing behind.
-
-    Raises
-    ------
-    InfeasibleError
-        The storage, or the nearest folder above it that exists, cannot be written.
-    """
-    if paths.remote is not None:
-        probe = f".sweeps-{uuid4().hex}"
-        with _store_failures(paths.location):
-            paths.remote.write_bytes(probe, b"")
-            paths.remote.delete(probe)
-        return
-    storage = paths.root.parent
-    try:
-        nearest = next(folder for folder in (storage, *storage.parents) if folder.exists())
-        with TemporaryDirectory(prefix=".sweeps-", dir=nearest):
-            return
-    except OSError as error:
-        text = f"storage {storage} cannot be written: {error.strerror or error}; give a folder that can (--storage)"
-        raise InfeasibleError(text) from error
-
-
-def refuse_existing(paths: SweepPaths) -> None:
-    """Refuses a place where a sweep, or anything else, lies already.
-
-    Raises
-    ------
-    SweepStateError
-        The message tells what to do.
-    InfeasibleError
-        The storage failed.
-    """
-    if paths.remote is None:
-        _refuse_existing_folder(paths)
-        return
-    with _store_failures(paths.location):
-        taken = any(not entry.is_folder or entry.name != LOCK for entry in paths.remote.entries())
-    if taken:
-        raise SweepStateError(_in_use(paths))
-
-
-def _refuse_existing_folder(paths: SweepPaths) -> None:
-    if paths.root.exists():
-        raise SweepStateError(_in_use(paths))
-
-
-def _in_use(paths: SweepPaths) -> str:
-    place = paths.location
-    return (
-        f"{place} exists already, and a sweep is never overwritten: see what it found with "
-        f"`sweeps show {shlex.quote(place)}`, choose another name (--name), or delete the directory"
-    )
 
 
 def read_manifest(paths: SweepPaths) -> dict[str, Any]:
@@ -389,7 +283,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _store_failures(storage: str | Path) -> Iterator[None]:
+def store_failures(storage: str | Path) -> Iterator[None]:
+    """Raises InfeasibleError, naming the storage without its credentials, for what an object store did not do."""
     try:
         yield
     except StorageError as error:
@@ -400,14 +295,12 @@ def _remote_folder(uri: str) -> RemoteFolder:
     try:
         return RemoteFolder(uri)
     except (ValueError, StorageError) as error:
-        raise InfeasibleError(
-            f"storage {without_credentials(uri)}: {error}; give a folder, or a URI of a filesystem that pyarrow knows, "
-            "such as s3://bucket/folder?region=eu-west-1"
-        ) from error
+        known = "a folder, or a URI of a filesystem that pyarrow knows, such as s3://bucket/folder?region=eu-west-1"
+        raise InfeasibleError(f"storage {without_credentials(uri)}: {error}; give {known}") from error
 
 
 def _is_there(path: Path, paths: SweepPaths) -> bool:
     if paths.remote is None:
         return path.is_file()
-    with _store_failures(paths.location):
+    with store_failures(paths.location):
         return any(entry.name == path.name for entry in paths.remote.entries())

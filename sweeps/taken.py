@@ -11,6 +11,7 @@ from typing import Any
 
 from sweeps.attempt import Attempt
 from sweeps.config import SweepConfig
+from sweeps.creation import clear_unfinished
 from sweeps.errors import SweepStateError
 from sweeps.extension import Extension, prolonged
 from sweeps.fingerprints import comparable, spec_differences
@@ -20,7 +21,7 @@ from sweeps.lock import locked
 from sweeps.plan import SweepPlan
 from sweeps.progress import Watcher
 from sweeps.records import SweepState, TrialStatus
-from sweeps.storage import SweepPaths, clear_unfinished, push, read_manifest, write_text
+from sweeps.storage import SweepPaths, push, read_manifest, write_text
 from sweeps.stored import read_state, stored_spec
 
 
@@ -103,7 +104,7 @@ class TakenSweep:
     def attempt(self, plan: SweepPlan, watcher: Watcher, retry_failed: bool = False) -> Attempt:
         """The next attempt at what the sweep still lacks."""
         number = len(self.state.attempts) + 1
-        job = replace(plan.job, trials=self.paths.trials, attempt=number)
+        job = replace(plan.job, trials=self.paths.trials, attempt=number, mirror=self.paths.remote_trials)
         failed = [record.trial for record in self.state.trials.values() if record.status is TrialStatus.FAILED]
         again = tuple(failed) if retry_failed else ()
         return Attempt(replace(plan, job=job), self.paths, self.state, self.hold, watcher, again)
@@ -142,6 +143,6 @@ def refuse_other_spec(paths: SweepPaths, given: SweepConfig) -> None:
         listed = "".join(f"\n  {line}" for line in differences)
         raise SweepStateError(
             f"{paths.location} was made by another spec:{listed}\n"
-            f"go on with it as it is by `sweeps resume {paths.location}`, "
+            f"go on with it as it is by `{paths.resume_command}`, "
             "change it by `sweeps extend`, or give another name"
         )

@@ -74,4 +74,4 @@ def _equal_length(space: SearchSpace) -> Params | None:
     domain = space.domains.get(_LENGTH)
     if domain is None:
         return {}
-    return {_LENGTH: domain.axis()[0]} if isinstance(domain, Constant) and _LENGTH not in space.conditions else None
+    return {_LENGTH: domain.axis()[0]} if domain.size == 1 and _LENGTH not in space.conditions else None

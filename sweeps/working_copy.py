@@ -71,6 +71,10 @@ def pull(root: Path, remote: RemoteFolder, folders: Iterable[str]) -> None:
     """
     top = [entry for entry in remote.entries() if entry.name != _STOP]
     _take(root, remote, top)
+    known = {entry.name for entry in top}
+    for path in root.iterdir():
+        if path.is_file() and path.name not in known and not path.name.startswith((LOCK, ".")):
+            path.unlink()
     for folder in folders:
         here, there = root / folder, remote / folder
         if folder == JOURNAL:  # before the records are listed, so that it cannot be ahead of them

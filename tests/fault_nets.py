@@ -13,7 +13,7 @@ from skorch.callbacks import Callback
 
 
 class Paced(Callback):
-    """Each epoch from ``since`` on takes ``sleep_s`` longer; every one is a line in ``log``, written at once."""
+    """Each epoch from ``since`` on takes ``sleep_s`` longer; its begin and its end are lines in ``log``."""
 
     def __init__(self, sleep_s: float = 0.0, since: int = 1, log: str = "") -> None:
         self.sleep_s = sleep_s
@@ -21,15 +21,19 @@ class Paced(Callback):
         self.log = log
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        self._tell(net, "begun")
         if len(net.history) >= self.since:
             time.sleep(self.sleep_s)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        self._tell(net, "trained")
+
+    def _tell(self, net: Any, what: str) -> None:
         if not self.log:
             return
-        line = json.dumps({"lr": net.lr, "epoch": len(net.history), "pid": os.getpid(), "time": time.time()}) + "\n"
+        said = {"what": what, "lr": net.lr, "epoch": len(net.history), "pid": os.getpid()}
         descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(descriptor, line.encode())
+        os.write(descriptor, json.dumps(said).encode() + b"\n")
         os.close(descriptor)
 
 
@@ -43,6 +47,7 @@ def make_data() -> Any:
     return nets.make_data(96)
 
 
-def trained(log: Path) -> list[dict[str, Any]]:
-    """What the nets wrote, in order."""
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+def told(log: Path, what: str) -> list[dict[str, Any]]:
+    """What the nets said of epochs that were ``begun`` or ``trained``, in order."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [said for said in map(json.loads, lines) if said["what"] == what]

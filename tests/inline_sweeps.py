@@ -10,13 +10,14 @@ from typing import Any
 import nets
 
 from search_spaces.space import SearchSpace
+from sweeps.creation import create
 from sweeps.inline import in_process
 from sweeps.manifest import make_manifest
 from sweeps.plan import SweepPlan, make_plan
 from sweeps.records import SweepState
 from sweeps.results import SweepResult
 from sweeps.spec import build_config, dump_spec
-from sweeps.storage import SweepPaths, create
+from sweeps.storage import SweepPaths
 from sweeps.sweep import Sweep
 from sweeps.taken import taken
 

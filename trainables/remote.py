@@ -109,16 +109,6 @@ class RemoteFolder:
         """The URI, without credentials."""
         return without_credentials(self._uri)
 
-    @property
-    def filesystem(self) -> fs.FileSystem:
-        """As pyarrow, and Ray Tune, take it."""
-        return self._filesystem
-
-    @property
-    def path(self) -> str:
-        """The folder on `filesystem`."""
-        return self._path
-
     def entries(self, *, recursive: bool = False) -> list[Entry]:
         """What is in the folder, by name; nothing where it does not exist."""
         selector = fs.FileSelector(self._path, allow_not_found=True, recursive=recursive)

@@ -109,6 +109,7 @@ class Checker:
         self._reached: dict[int, int] = {}
         self._recalled = 0
         self._kills = 0
+        self._before: dict[str, dict[str, float]] | None = None
 
     def after_kill(self) -> None:
         """Checks what a driver left that was killed."""
@@ -203,7 +204,7 @@ class Checker:
     def _check_recalled(self) -> None:
         said = [line for line in self._place.log("rungs").read() if line != "shown" and line[0] == "recall"]
         for _, recalled in said[self._recalled :]:
-            expected = getattr(self, "_before", _without_trials(recalled))
+            expected = self._before or _without_trials(recalled)
             assert recalled == expected, f"rungs before the resume: {expected}; after it: {recalled}"
         self._recalled = len(said)
 
@@ -256,13 +257,15 @@ class Checker:
             folder = self._place.paths.trials / checkpoint.trial_name(record.trial)
             kept, passed_over = checkpoint.newest_best(folder)
             assert kept is not None, passed_over
-            log = {row["epoch"]: row["valid_loss"] for row in checkpoint.read_log(kept)}
+            best_epoch = checkpoint.verify_best(kept)["best_epoch"]
+            log = {row["epoch"]: row["valid_loss"] for row in json.loads((kept / checkpoint.LOG).read_text())}
             rows = {epoch: row["valid_loss"] for epoch, row in record.rows.items()}
             assert log == rows, f"trial {record.trial}: its checkpoint's epochs are {log}, its records are {rows}"
-            assert checkpoint.verify_best(kept)["best_epoch"] == record.best_epoch
+            assert best_epoch == record.best_epoch
         scored = min(record.best_value or math.inf for record in result.state.trials.values())
         assert result.best_score == scored
-        assert self._measured(result) == pytest_approx(result.best_score)
+        # Equal but for the order of a sum: a score is averaged over batches.
+        assert math.isclose(self._measured(result), result.best_score, rel_tol=1e-5)
 
     def _measured(self, result: SweepResult) -> float:
         X, y = self._setting.data()
@@ -283,13 +286,6 @@ class Checker:
             for record in state.trials.values()
             for epoch, row in record.rows.items()
         ]
-
-
-def pytest_approx(value: float) -> Any:
-    """Equal but for the order of a sum: batches are averaged in float32."""
-    import pytest
-
-    return pytest.approx(value, rel=1e-5)
 
 
 def _end_of(state: SweepState, trial: int) -> tuple[str, int | None]:

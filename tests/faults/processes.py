@@ -37,7 +37,7 @@ class Driver:
     pid : int
         Its number.
     folder : Path
-        For what it says on ``stdout`` and ``stderr``.
+        For what it says, in ``stdout`` and ``stderr``.
     began : float
         When it was let go, by `time.monotonic`.
     took_s : float
@@ -52,12 +52,9 @@ class Driver:
     status: int | None = field(default=None)
 
     @property
-    def out(self) -> str:
-        return (self.folder / "stdout").read_text()
-
-    @property
     def err(self) -> str:
-        return (self.folder / "stderr").read_text()
+        path = self.folder / "stderr"
+        return path.read_text() if path.exists() else ""
 
     def let_go(self) -> None:
         self.began = time.monotonic()

@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections import Counter
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from faults.checker import Checker, Figures
 from faults.drivers import Place, Setting, drive, warm_up
 from faults.supervisor import BOUNDARY, Aim, live
 
+from sweeps.results import SweepResult
+from trainables.scoring import SECONDS
+
 pytestmark = pytest.mark.faults
 
 IS_FULL = os.environ.get("SWEEPS_FAULTS") == "full"
 KILLS_A_CASE = 5
+
+MEASURED = {
+    "predict_ms_p50", "predict_ms_p95", "predict_rows_per_s", "peak_memory_bytes", "fit_s", "node", "pid", "gpu",
+    "started", "ended",
+}  # fmt: skip
 
 SETTINGS = [
     Setting("grid", "fifo"),
@@ -49,7 +59,8 @@ AIMED = [
 AT_STAKE = ["journal", "state", "rmtree", "unlink", "replace"]
 SEEDS = range(40) if IS_FULL else range(3)
 ASHA_SEEDS = range(100, 120) if IS_FULL else range(100, 101)
-KILL_EPOCHS = range(1, 36, 35 // 20) if IS_FULL else (3, 18)
+# Of the 36 epochs that these sweeps train.
+KILL_EPOCHS = [1 + round(35 * k / 19) for k in range(20)] if IS_FULL else [3, 18]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,8 +74,6 @@ def lengths(tmp_path_factory: Any) -> Any:
 
     @cache
     def of(setting: Setting) -> tuple[Counter[str], float]:
-        import time
-
         place = new_place(tmp_path_factory.mktemp("whole"))
         began = time.monotonic()
         live(partial(drive, setting, place), None, place.errors)
@@ -122,3 +131,42 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_doubled_by_kills(seed, tmp_
 @pytest.mark.parametrize("seed", ASHA_SEEDS)
 def test_asha_decides_after_a_kill_as_it_had_decided(seed, tmp_path, lengths, figures):
     kill_again_and_again(ASHA[seed % len(ASHA)], seed, tmp_path, lengths, figures["asha"])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: Any) -> Any:
+    """What a sweep finds that nobody kills."""
+
+    @cache
+    def of(setting: Setting) -> dict[str, Any]:
+        place = new_place(tmp_path_factory.mktemp("uninterrupted"))
+        assert not live(partial(drive, setting, place), None, place.errors)
+        return found_in(place)
+
+    return of
+
+
+def found_in(place: Place) -> dict[str, Any]:
+    """All that a sweep found, but for seconds and what else is measured of a machine."""
+    metrics = pq.read_table(place.paths.metrics_table).drop_columns([*SECONDS]).to_pydict()
+    trials = pq.read_table(place.paths.trials_table).drop_columns([*MEASURED]).to_pydict()
+    best = SweepResult.load(place.root).best_trial
+    kept = {str(path.relative_to(place.root)): path for path in place.root.rglob("*.safetensors")}
+    weights = {name: path.read_bytes() for name, path in kept.items() if "checkpoint-" in name or "best/" in name}
+    return {"metrics": metrics, "trials": trials, "best": (best.trial, best.best_epoch), "weights": weights}
+
+
+@pytest.mark.parametrize("epoch", KILL_EPOCHS)
+@pytest.mark.parametrize("searcher", ["grid", "random"])
+def test_a_killed_sweep_finds_to_the_bit_what_an_uninterrupted_one_finds(
+    searcher, epoch, tmp_path, uninterrupted, figures
+):
+    setting = Setting(searcher, "fifo", every_s=0.0 if epoch % 2 else 30.0)
+    place = new_place(tmp_path / "killed")
+    checker = Checker(setting, place, found := Figures(lives=2))
+    assert live(partial(drive, setting, place), Aim("epoch", epoch, "after"), place.errors)
+    checker.after_kill()
+    assert not live(partial(drive, setting, place), None, place.errors)
+    assert found_in(place) == uninterrupted(setting)
+    checker.at_end()
+    figures["to the bit"].add(found)

@@ -120,14 +120,24 @@ def other_journal_format(root: Path) -> None:
     (root / JOURNAL).write_bytes(b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body)) + rest)
 
 
-def truncate(name: str) -> Mutate:
-    return lambda root: os.truncate(root / name, (root / name).stat().st_size // 2)
+def of_newest(mutate: Callable[[Path], Any]) -> Mutate:
+    """A damage to the newest checkpoint of trial 1."""
+    return lambda root: mutate(max((root / "trials/trial_00001").glob("checkpoint-*")))
 
 
-def swap_trials(root: Path) -> None:
-    shutil.rmtree(root / NEWEST)
-    source = max((root / "trials/trial_00000").glob("checkpoint-*"))
-    shutil.copytree(source, root / NEWEST)
+def halve(checkpoint: Path) -> None:
+    os.truncate(checkpoint / "state.pt", (checkpoint / "state.pt").stat().st_size // 2)
+
+
+def empty(checkpoint: Path) -> None:
+    shutil.rmtree(checkpoint)
+    checkpoint.mkdir()
+
+
+def swap(checkpoint: Path) -> None:
+    """Puts another trial's in its place."""
+    shutil.rmtree(checkpoint)
+    shutil.copytree(max((checkpoint.parent.parent / "trial_00000").glob("checkpoint-*")), checkpoint)
 
 
 def leave_parts(root: Path) -> None:
@@ -135,11 +145,6 @@ def leave_parts(root: Path) -> None:
         (root / name).mkdir()
         (root / name / "state.pt").write_bytes(b"half")
     (root / ".trials.parquet.part").write_bytes(b"half")
-
-
-def only_in(name: str, mutate: Mutate) -> Mutate:
-    """A damage to what a finished sweep may not have any more."""
-    return lambda root: mutate(root) if (root / name).exists() else None
 
 
 MUTATIONS = {
@@ -168,20 +173,16 @@ MUTATIONS = {
     "sweep.yaml missing": Mutation(remove("sweep.yaml"), refuses="sweep.yaml", readers=False),
     "sweep.yaml empty": Mutation(write("sweep.yaml", b""), refuses="sweep.yaml", readers=False),
     "sweep.yaml garbage": Mutation(write("sweep.yaml", b"\xff{]: - ["), refuses="sweep.yaml", readers=False),
-    "checkpoint missing": Mutation(remove(NEWEST), says="trial 1"),
-    "checkpoint empty": Mutation(
-        only_in(NEWEST, lambda root: (remove(NEWEST)(root), (root / NEWEST).mkdir())), says=f"{NEWEST}/manifest.json"
-    ),
-    "checkpoint truncated": Mutation(only_in(NEWEST, truncate(f"{NEWEST}/state.pt")), says=f"{NEWEST}/state.pt"),
+    "checkpoint missing": Mutation(of_newest(shutil.rmtree), says="trial 1 goes on from epoch 1, though epoch 2"),
+    "checkpoint empty": Mutation(of_newest(empty), says=f"{NEWEST}/manifest.json"),
+    "checkpoint truncated": Mutation(of_newest(halve), says=f"{NEWEST}/state.pt"),
     "checkpoint with a flipped bit": Mutation(
-        only_in(NEWEST, flip(f"{NEWEST}/state.pt", lambda text: len(text) // 2)), says=f"{NEWEST}/state.pt"
+        of_newest(flip("state.pt", lambda text: len(text) // 2)), says=f"{NEWEST}/state.pt"
     ),
-    "checkpoint of another version": Mutation(
-        only_in(NEWEST, other_format(f"{NEWEST}/manifest.json")), says=f"{NEWEST}/manifest.json"
-    ),
-    "checkpoint of another trial": Mutation(only_in(NEWEST, swap_trials), says=NEWEST),
-    "all checkpoints of a trial missing": Mutation(remove("trials/trial_00001"), says="trial 1"),
-    "folder of the trials missing": Mutation(remove("trials"), says="trial 1"),
+    "checkpoint of another version": Mutation(of_newest(other_format("manifest.json")), says=f"{NEWEST}/manifest.json"),
+    "checkpoint of another trial": Mutation(of_newest(swap), says=f"{NEWEST}: was reached with other params"),
+    "all checkpoints of a trial missing": Mutation(remove("trials/trial_00001"), says="trial 1 begins anew"),
+    "folder of the trials missing": Mutation(remove("trials"), says="trial 1 begins anew"),
     "claim garbage": Mutation(write("trials/attempt", b"\xffgarbage")),
     "holder garbage": Mutation(write(LOCK, b"\xffgarbage")),
     "holder of another kind": Mutation(write(LOCK, b"[1]")),
@@ -278,7 +279,8 @@ def test_readers_of_a_damaged_sweep_answer_or_refuse_it_by_the_name_of_the_file(
             SweepResult.load(place.root)
     else:
         assert code == 0, said.err
-        assert len(SweepResult.load(place.root).trials) == said.out.count("trial ") or said.out
+        assert said.out
+        assert len(SweepResult.load(place.root).trials) > 0
     assert _contents(place.root) == before  # a reader changes nothing
 
 

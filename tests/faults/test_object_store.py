@@ -1,4 +1,4 @@
-"""Sweeps on S3 whose requests fail, are slow or lose their credentials: one driver, and nothing acknowledged is lost."""
+"""Sweeps on S3 whose requests fail, are slow or lose their credentials: one driver, nothing acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import sys
 import time
 from threading import Barrier, Thread
 
+import nets
 import object_store
 import pytest
 
-from sweeps import journal, lease
-from sweeps.errors import SweepStateError
+from sweeps import Sweep, SweepResult, journal, lease
+from sweeps.creation import create
+from sweeps.errors import InfeasibleError, SweepStateError
 from sweeps.hold import Holder
 from sweeps.lock import ask_to_stop, asked_to_stop, clear_stop, holder, locked
-from sweeps.storage import SweepPaths, all_below, create, exists, find
+from sweeps.storage import SweepPaths, all_below, exists, find
+from sweeps.stored import read_state
+from trainables import mirror
 from trainables import remote as remotes
 from trainables.remote import RemoteFolder, StorageError
 
@@ -200,3 +204,87 @@ def test_whatever_was_acknowledged_before_a_crash_is_read_elsewhere_and_numbers_
         assert numbers == list(range(2, numbers[-1] + 1))
         assert last <= numbers[-1] <= last + 1
         assert journal.losses(elsewhere.journal) is None
+
+
+PARAMETERS = {"lr": {"distribution": "loguniform", "min": 1e-3, "max": 1e-1}}
+
+
+def make_sweep(storage):
+    return Sweep(
+        nets.make_net,
+        nets.make_data(),
+        {**PARAMETERS, "max_epochs": 4},
+        searcher="random",
+        scheduler="asha",
+        num_samples=4,
+        storage=storage,
+        name="digits",
+        report_every_s=0.001,
+        checkpoint={"every_s": 0.001, "min_free_gb": 0},
+    )
+
+
+def outcome(result):
+    """What a sweep found, without what depends on when and where."""
+    records = result.state.trials.values()
+    rows = [[row["valid_loss"] for _, row in sorted(record.rows.items())] for record in records]
+    return [(record.params, str(record.status), record.best_value) for record in records], rows
+
+
+class Dies(Exception):
+    """In place of a kill: nothing is recorded any more."""
+
+
+def die_after(monkeypatch, flushes):
+    """Ends the driver in its so-manyth write to the journal."""
+    count = itertools.count(1)
+    flush = journal.Journal.flush
+
+    def flush_or_die(self, **options):
+        if next(count) > flushes:
+            raise Dies
+        return flush(self, **options)
+
+    monkeypatch.setattr(journal.Journal, "flush", flush_or_die)
+
+
+def test_a_sweep_that_dies_on_s3_goes_on_on_another_machine_to_the_numbers_of_a_local_one(
+    storage, faults, tmp_path, monkeypatch
+):
+    local = make_sweep(str(tmp_path / "results")).run(progress=False, backend="inline")
+    faults.share = 0.03
+    with monkeypatch.context() as patched:
+        die_after(patched, flushes=9)
+        with pytest.raises(Dies):
+            make_sweep(storage).run(progress=False, backend="inline")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    uri = storage.replace("?", "/digits?")
+    begun = find(uri)
+    assert 0 < sum(len(record.rows) for record in read_state(begun).trials.values()) < 16
+    result = Sweep.resume(uri, net=nets.make_net(), data=nets.make_data(), progress=False, backend="inline")
+    assert outcome(result) == outcome(local)
+    assert result.paths.location == uri
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a third machine"))
+    read = SweepResult.load(uri, net=nets.make_net())
+    assert outcome(read) == outcome(local)
+    assert read.best_net.predict(nets.make_data()[0]).shape == nets.make_data()[1].shape
+    assert read.manifest["uri"] == uri
+
+
+def test_credentials_that_expire_in_the_middle_pause_a_sweep_that_can_go_on(storage, faults, monkeypatch):
+    def expire(directory, mirror):
+        faults.expires_after = 3
+        mirror_send(directory, mirror)
+
+    mirror_send = mirror.send
+    with monkeypatch.context() as patched:
+        patched.setattr("trainables.trial.send", expire)  # with the first checkpoint, in the middle of it
+        with pytest.raises(InfeasibleError, match=r"ACCESS_DENIED|ExpiredToken|403") as caught:
+            make_sweep(storage).run(progress=False, backend="inline")
+    assert caught.value.exit_code == 5
+    assert "sweeps resume s3://bucket/" in str(caught.value)
+    faults.expires_after = None
+    uri = storage.replace("?", "/digits?")
+    result = Sweep.resume(uri, net=nets.make_net(), data=nets.make_data(), progress=False, backend="inline")
+    assert {str(record.status) for record in result.state.trials.values()} <= {"COMPLETED", "STOPPED"}
+    assert len(result.state.trials) == 4

@@ -17,6 +17,7 @@ import pytest
 from faults.processes import IS_FULL, Driver, check_whole, forked, losses, race, wait_until
 
 from sweeps import Sweep, lock
+from sweeps.garbage import collect
 from sweeps.results import read_state
 from sweeps.storage import SweepPaths
 
@@ -145,13 +146,9 @@ def test_of_a_resume_and_an_extension_one_goes_on(copy, tmp_path, whole):
 
 
 def test_nothing_is_collected_while_a_resume_goes_on_and_all_that_it_needs_stays(copy, tmp_path, whole):
-    collecting = pytest.importorskip("sweeps.collecting")
     for number in range(N_OTHER):
         root = copy(number)
-        acts = {
-            "resume": partial(resume, root),
-            "gc": lambda root=root: collecting.collect(SweepPaths(root), False) and 0,
-        }
+        acts = {"resume": partial(resume, root), "gc": partial(collect, SweepPaths(root), is_dry_run=False)}
         drivers = race(tmp_path / f"{number}" / "drivers", acts, random.Random(number))
         assert {driver.status for driver in drivers.values()} <= {0, 4}
         if drivers["resume"].status == 4:  # gc came first

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import fault_nets
 import pytest
+from faults.commands import Command, started
 from faults.processes import IS_FULL, Driver, check_whole, forked, losses, wait_until
 
 from sweeps import Sweep
@@ -40,6 +42,7 @@ parameters:
   lr: {{distribution: loguniform, min: 0.01, max: 1.0}}
   callbacks__paced__sleep_s: {sleep_s}
   callbacks__paced__since: {since}
+  callbacks__paced__log: "{log}"
   max_epochs: {max_epochs}
 searcher: {{name: random, num_samples: {n_trials}, seed: 3}}
 scheduler: {{name: fifo}}
@@ -49,10 +52,16 @@ checkpoint: {{every_s: 0, min_free_gb: 0}}
 """
 
 
-def write_spec(folder: Path, sleep_s: float = 0.02, since: int = 1) -> Path:
+def write_spec(folder: Path, sleep_s: float = 0.02, since: int = 1, log: str | Path = "") -> Path:
+    """A spec whose epochs take so long: from the third on, say, as the probe trains two."""
+    sizes = {"max_epochs": MAX_EPOCHS, "n_trials": N_TRIALS}
     spec = folder / "sweep.yaml"
-    spec.write_text(SPEC.format(sleep_s=sleep_s, since=since, max_epochs=MAX_EPOCHS, n_trials=N_TRIALS))
+    spec.write_text(SPEC.format(sleep_s=sleep_s, since=since, log=log, **sizes))
     return spec
+
+
+def has_begun(log: Path, epoch: int) -> Callable[[], bool]:
+    return lambda: epoch in [said["epoch"] for said in fault_nets.told(log, "begun")]
 
 
 def watched_run(spec: Path, storage: Path) -> int:
@@ -87,7 +96,7 @@ def as_in_a_shell(act: Callable[[], int]) -> Callable[[], int]:
     return run
 
 
-def check_end(driver: Driver, number: int, root: Path) -> None:
+def check_end(driver: Driver | Command, number: int, root: Path) -> None:
     """It ended with the signal's code, and its last line says what to do."""
     assert driver.status == 128 + number, driver.err
     assert "Traceback" not in driver.err
@@ -122,29 +131,30 @@ def spec(tmp_path_factory) -> Path:
 def whole(tmp_path_factory, spec) -> tuple[dict[tuple[int, int], float], float]:
     """What the sweep comes to when nothing happens, and how many seconds that takes."""
     storage = tmp_path_factory.mktemp("whole")
+    watched_run(spec, tmp_path_factory.mktemp("first"))  # so that all is imported
     with forked(storage / "driver", as_in_a_shell(partial(watched_run, spec, storage))) as driver:
         driver.let_go()
         assert driver.wait() == 0, driver.err
     return losses(storage / "asked"), driver.took_s
 
 
-def signalled(folder: Path, act: Callable[[], int], numbers: list[int], after_s: float) -> Driver:
-    """A driver that got signals so many seconds after it had begun; they may have come too late."""
+def signalled(folder: Path, act: Callable[[], int], number: int, after_s: float) -> tuple[Driver, float]:
+    """A driver that got a signal so many seconds after its first line, and how many more it took to its end."""
     with forked(folder, as_in_a_shell(act)) as driver:
         driver.let_go()
+        wait_until(lambda: driver.err, "its first line")
         time.sleep(after_s)
-        for number in numbers:
-            driver.send(number)
-            time.sleep(0.002)
+        driver.send(number)
+        sent = time.monotonic()
         driver.wait()
-    return driver
+    return driver, time.monotonic() - sent
 
 
 # Where a signal may come -> what is about to be called then for the first time.
 PLACES = {
     "while the probe trains": "fault_nets.Paced.on_epoch_begin",
-    "before the directory is there": "sweeps.sweep.create",
-    "before the lock is taken": "sweeps.sweep.taken",
+    "before the directory is there": "sweeps.prepared.create",
+    "before the lock is taken": "sweeps.prepared.taken",
     "before the attempt is recorded": "sweeps.attempt.Claim.take",
     "before the tables are written": "sweeps.attempt.write_tables",
     "before the best net is written": "sweeps.attempt.write_best",
@@ -193,12 +203,12 @@ def check_moments(tmp_path: Path, spec: Path, whole: Any, make: Callable[[Path],
     rng, took_s = random.Random(seed), []
     for number in range(3 * N_MOMENTS):
         root, what, after_s = tmp_path / f"{number}" / "asked", NUMBERS[len(took_s) % 4], rng.uniform(0.0, whole[1])
-        driver = signalled(tmp_path / f"said-{number}", make(root), [what], after_s)
+        driver, left_s = signalled(tmp_path / f"said-{number}", make(root), what, after_s)
         if driver.status == 0 or driver.err.endswith("came to its end\n"):
             continue  # too late
         check_end(driver, what, root)
         check_resumable(root, spec, whole[0])
-        took_s.append(driver.took_s - after_s)
+        took_s.append(left_s)
         if len(took_s) == N_MOMENTS:
             break
     assert len(took_s) == N_MOMENTS
@@ -219,14 +229,15 @@ def test_a_signal_at_an_awkward_moment_is_not_lost(place, tmp_path, spec, whole)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_the_same_signal_again_ends_a_sweep_in_the_middle_of_an_epoch(number, tmp_path, whole):
+def test_the_same_signal_again_ends_a_sweep_in_the_middle_of_an_epoch(number, tmp_path):
     root = tmp_path / "storage" / "asked"
-    slow = partial(watched_run, write_spec(tmp_path, sleep_s=20.0, since=2), root.parent)
+    log = tmp_path / "log"
+    slow = partial(watched_run, write_spec(tmp_path, 20.0, 3, log), root.parent)
     with forked(tmp_path / "driver", as_in_a_shell(slow)) as driver:
         driver.let_go()
-        wait_until(lambda: losses(root), "the first epoch")
+        wait_until(has_begun(log, 3), "a slow epoch")
         driver.send(number)
-        time.sleep(0.2)
+        wait_until(lambda: "stopping" in driver.err, "the notice")
         assert not driver.has_ended()
         driver.send(number)
         driver.wait(5.0)
@@ -247,3 +258,68 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path, spec, whole):
         driver.send(signal.SIGHUP)
         assert driver.wait() == 0, driver.err
     assert losses(tmp_path / "storage" / "asked") == whole[0]
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT] if IS_FULL else [signal.SIGTERM])
+def test_epochs_of_a_minute_hold_up_no_signal_and_leave_no_process_of_ray(number, tmp_path):
+    root, log = tmp_path / "asked", tmp_path / "log"
+    spec = write_spec(tmp_path, 60.0, 3, log)
+    with started(tmp_path / "driver", "run", spec, "--storage", tmp_path) as command:
+        command.wait_until(lambda: len(losses(root)) >= 2 and has_begun(log, 3)(), "a slow epoch")
+        sent = command.send(number)
+        command.wait()
+        took_s = time.monotonic() - sent
+        left_s = command.wait_for_ray(20.0)
+    check_end(command, number, root)
+    assert took_s < MOST_S
+    assert len(command.ray) >= 4
+    before = losses(root)
+    assert read_state(SweepPaths(root)).unfinished
+    print(f"signal {number} in an epoch of a minute: ended after {took_s:.1f} s, Ray's processes {left_s:.1f} s later")
+    assert losses(root) == before
+
+
+MOMENTS = {
+    "importing": lambda command, root: command.wait_until(lambda: "importing" in command.err, "imports"),
+    "checking": lambda command, root: command.wait_until(lambda: "checking" in command.err, "the check"),
+    "starting Ray": lambda command, root: command.wait_until(lambda: "starting Ray" in command.err, "Ray"),
+    "starting workers": lambda command, root: command.wait_until(root.exists, "the sweep"),
+    "epochs": lambda command, root: command.has_epochs(root, 5),
+    "last epochs": lambda command, root: command.has_epochs(root, N_TRIALS * MAX_EPOCHS),
+}
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not IS_FULL, reason="takes minutes; SWEEPS_FAULTS=full runs it")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_at_any_moment_of_a_sweep_on_ray(moment, tmp_path, spec, whole):
+    root, number = tmp_path / "storage" / "asked", NUMBERS[(list(MOMENTS).index(moment) + 1) % 4]
+    with started(tmp_path / "driver", "run", spec, "--storage", root.parent) as command:
+        MOMENTS[moment](command, root)
+        sent = command.send(number)
+        status, took_s = command.wait(), time.monotonic() - sent
+        left_s = command.wait_for_ray(20.0)
+    print(f"signal {number} while {moment}: {status} after {took_s:.1f} s, Ray's processes {left_s:.1f} s later")
+    if moment != "last epochs" or status != 0:  # it may have ended by then
+        check_end(command, number, root)
+    assert took_s < MOST_S
+    check_resumable(root, spec, whole[0])
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not IS_FULL, reason="takes minutes; SWEEPS_FAULTS=full runs it")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_process_group_leaves_a_sweep_that_can_go_on(number, tmp_path, spec, whole):
+    """As a terminal sends it at Ctrl-C or when it is closed."""
+    root = tmp_path / "storage" / "asked"
+    with started(tmp_path / "driver", "run", spec, "--storage", root.parent) as command:
+        command.has_epochs(root, 5)
+        sent = time.monotonic()
+        os.killpg(command.pid, number)
+        status, took_s = command.wait(), time.monotonic() - sent
+        command.wait_for_ray(20.0)
+    print(f"signal {number} to the group: {status} after {took_s:.1f} s")
+    check_end(command, number, root)
+    assert took_s < MOST_S
+    check_resumable(root, spec, whole[0])

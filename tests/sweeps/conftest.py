@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from sweeps.creation import create
 from sweeps.journal import Journal, read
 from sweeps.records import SweepState
-from sweeps.storage import SweepPaths, create
+from sweeps.storage import SweepPaths
 from trainables.objective import Objective
 
 PLACEMENT = {"node": "node-1", "pid": 7, "gpu": ""}

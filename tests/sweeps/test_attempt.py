@@ -46,16 +46,11 @@ def test_the_first_trials_failing_alike_end_the_sweep_and_it_goes_on_once_it_is_
     assert result.best_score is not None
 
 
-def test_failures_of_an_attempt_before_do_not_count_again(tmp_path):
-    space = {"callbacks__misbehave__how": ["raise", "", "raise", "raise", "raise"], "lr": [0.1], "max_epochs": 3}
-    space["lr"] = {"min": 0.1, "max": 0.5}
-    first = run(
-        tmp_path, {**space, "callbacks__misbehave__how": ["raise", ""]}, num_samples=8, failure={"give_up_after": 9}
-    )
-    assert {"COMPLETED", "FAILED"} == set(statuses(first))
-    failed = statuses(first).count("FAILED")
-    again = resume(tmp_path / "sweep", retry_failed=True)
-    assert statuses(again).count("FAILED") == failed
+def test_failures_that_some_trials_escape_end_no_sweep(tmp_path):
+    space = {"callbacks__misbehave__how": ["", "raise"], "lr": [0.1, 0.2, 0.3], "max_epochs": 3}
+    result = run(tmp_path, space, searcher="grid", failure={"give_up_after": 3})
+    assert statuses(result) == ["COMPLETED"] * 3 + ["FAILED"] * 3
+    assert result.state.attempts[-1]["reason"] == "complete"
 
 
 def test_without_being_asked_to_failed_trials_are_left_alone(tmp_path):
@@ -99,7 +94,7 @@ class Stops:
 @pytest.fixture
 def impatient(monkeypatch):
     """Lets a driver look for requests in every turn."""
-    monkeypatch.setattr("sweeps.attempt._LOOK_S", 0.0)
+    monkeypatch.setattr("sweeps.attempt.every", lambda seconds, rule: rule)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +115,28 @@ def test_a_sweep_that_is_asked_to_stop_stops_without_an_error_and_goes_on_later(
     assert [record.best_value for record in again.state.trials.values()] == [
         record.best_value for record in whole.state.trials.values()
     ]
+
+
+class StopsEarly(Told):
+    """Asks to stop while net and data are still being checked."""
+
+    def __init__(self, paths: SweepPaths, *, now: bool) -> None:
+        super().__init__()
+        self.paths, self.now = paths, now
+
+    def tell(self, line: str) -> None:
+        if line.startswith("checking net"):
+            lock.ask_to_stop(self.paths, now=self.now)
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_whoever_asks_before_the_first_trial_is_heard_too_and_only_once(now, tmp_path, impatient):
+    paths = SweepPaths.of(tmp_path, "sweep")
+    sweep_of(tmp_path, FOUR, searcher="grid").run(backend="inline", progress=Told(Stops(paths, 2, now=True)))
+    again = resume(paths.root, progress=StopsEarly(paths, now=now))
+    assert again.state.attempts[-1]["reason"] == "stopped"
+    assert again.state.epochs == 2
+    assert statuses(resume(paths.root)) == ["COMPLETED"] * 4
 
 
 def test_a_sweep_that_was_asked_to_drain_with_its_last_trials_is_complete(tmp_path, impatient):
@@ -152,7 +169,7 @@ def test_a_disk_that_gets_full_pauses_the_sweep_and_room_lets_it_go_on(tmp_path,
     def fill(state: SweepState) -> None:
         problem[:] = ["0.1 GB are free"] if state.epochs >= 4 else []
 
-    with pytest.raises(InfeasibleError, match="paused: 0.1 GB are free\ngo on with: sweeps resume"):
+    with pytest.raises(InfeasibleError, match=r"paused: 0\.1 GB are free\ngo on with: sweeps resume"):
         sweep_of(tmp_path, FOUR, searcher="grid").run(backend="inline", progress=Told(fill))
     assert reason(tmp_path / "sweep") == "disk full"
     problem.clear()

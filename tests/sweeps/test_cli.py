@@ -48,7 +48,7 @@ def sweeps(*words, code="import sys; from sweeps.cli import main; sys.exit(main(
 def test_help_and_version(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for verb in ("init", "validate", "preview", "run", "resume", "ls", "show", "best", "export"):
+    for verb in ("init", "validate", "preview", "run", "resume", "extend", "stop", "ls", "show", "best", "export"):
         assert f" {verb} " in shown
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip()[0].isdigit()
@@ -103,8 +103,8 @@ def test_a_best_of_nothing_is_3(record_sweep, tmp_path, monkeypatch, capsys):
 
 
 def test_a_storage_of_another_kind_is_5(capsys):
-    assert main(["ls", "s3://bucket/sweeps"]) == 5
-    assert "paths and file:// URIs only" in capsys.readouterr().err
+    assert main(["ls", "pigeon://bucket/sweeps"]) == 5
+    assert "pigeon://bucket/sweeps; give a folder, or a URI" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("reference", ["demo", "results/demo", "{uri}"])
@@ -241,6 +241,8 @@ FAILED_ONLY = [
         ({"events": FAILED_ONLY}, "any", 3),
         ({"events": FAILED_ONLY}, "none", 0),
         ({"reason": "time budget"}, "all", 0),
+        ({"reason": "stopped"}, "all", 0),
+        ({"reason": "stopped"}, "any", 3),
         ({"reason": "interrupted"}, "all", 130),
         ({"reason": "interrupted"}, "none", 130),
     ],

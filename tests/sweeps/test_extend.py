@@ -150,6 +150,16 @@ def test_trials_over_several_folds_go_on_too(tmp_path):
     assert [without_times(longer, trial) for trial in (0, 1)] == [without_times(at_once, trial) for trial in (0, 1)]
 
 
+def test_trials_whose_checkpoints_were_not_kept_are_trained_anew_to_the_same_numbers(tmp_path):
+    space = {"lr": [0.05, 0.5, 0.2], "max_epochs": 2}
+    keep = {"every_s": 0.0, "keep": {"sweep_best": 1, "trial_latest": 0, "trial_best": 0}}
+    first = run(tmp_path, space, searcher="grid", checkpoint=keep)
+    longer = extend(first.paths.root, max_epochs=4)
+    at_once = run(tmp_path, space | {"max_epochs": 4}, searcher="grid", name="at_once")
+    for trial in range(3):
+        assert without_times(longer, trial) == without_times(at_once, trial)
+
+
 def test_what_early_stopping_ended_stays_ended(tmp_path):
     net = nets.make_net(callbacks=[EarlyStopping(patience=2, threshold=0.9)])
     first = run(tmp_path, {"lr": [0.1], "max_epochs": 9}, net, searcher="grid")

@@ -86,6 +86,17 @@ def test_what_cannot_be_is_refused_with_what_to_do(sections, extension, where, s
     assert said in problem.message
 
 
+@pytest.mark.parametrize("extension", [Extension(), Extension(0), Extension(-2), Extension(1.5), Extension(None, 9.5)])
+def test_a_number_that_is_none_and_nothing_at_all_are_refused(extension):
+    with pytest.raises(SpecError, match="give"):
+        extended(config_of(), extension, 5, 9)
+
+
+def test_one_length_in_a_list_is_one_that_all_trials_have():
+    config = config_of(parameters={"lr": {"min": 0.1, "max": 1}, "max_epochs": [9]})
+    assert extended(config, Extension(max_epochs=27), 5, 9).parameters["max_epochs"] == 27
+
+
 def test_everything_that_is_wrong_is_said_at_once():
     config = config_of(searcher={"name": "grid"}, parameters={"lr": [1, 2], "max_epochs": 9})
     with pytest.raises(SpecError) as caught:

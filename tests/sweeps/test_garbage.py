@@ -14,6 +14,7 @@ from sweeps.garbage import collect, gc_answer, plan_gc, size_text
 from sweeps.lock import locked
 from sweeps.output import Format, as_text, write
 from sweeps.retention import Removal, remove
+from sweeps.storage import SweepPaths
 
 
 @pytest.fixture
@@ -101,12 +102,12 @@ REMOVALS = [
 
 @pytest.mark.parametrize("is_dry_run", [True, False])
 def test_people_read_how_much_is_freed_and_why(is_dry_run, golden):
-    answer = gc_answer(REMOVALS, ROOT, is_dry_run=is_dry_run)
+    answer = gc_answer(REMOVALS, SweepPaths(ROOT), is_dry_run=is_dry_run)
     golden("gc_dry_run" if is_dry_run else "gc", as_text(answer.parts, 120))
 
 
 def test_programs_read_every_path():
-    answer = gc_answer(REMOVALS, ROOT, is_dry_run=True)
+    answer = gc_answer(REMOVALS, SweepPaths(ROOT), is_dry_run=True)
     value = json.loads(write(answer, Format.JSON, 80))
     assert (value["deleted"], value["bytes"], len(value["removals"])) == (False, 2_002_048, 3)
     assert value["removals"][1] == {"path": "ray/attempt-01", "bytes": 2048, "why": REMOVALS[1].why}
@@ -114,7 +115,7 @@ def test_programs_read_every_path():
 
 
 def test_nothing_to_delete_is_said():
-    answer = gc_answer([], ROOT, is_dry_run=False)
+    answer = gc_answer([], SweepPaths(ROOT), is_dry_run=False)
     assert as_text(answer.parts, 120) == "nothing to delete in /home/me/results/demo\n"
     assert answer.value == {"deleted": True, "bytes": 0, "removals": []}
 

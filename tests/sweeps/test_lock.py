@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from sweeps import hold, lock
+from sweeps.creation import create
 from sweeps.errors import InfeasibleError, SweepStateError
 from sweeps.hold import STALE_S, Hold, Holder
 from sweeps.lock import ask_to_stop, asked_to_stop, clear_stop, holder, is_held, locked
-from sweeps.storage import SweepPaths, create, write_text
+from sweeps.storage import SweepPaths, write_text
 
 HOLD = """
 import sys

@@ -202,3 +202,43 @@ def test_the_need_of_a_trial_that_ran_out_of_memory_is_kept(driver):
     [failure] = driver.events("failure")
     assert (failure["cause"], failure["epoch"], failure["peak_memory_bytes"]) == ("oom", 4, 5e9)
     assert (driver.again, driver.state.trials[0].cause) == ([], "oom")
+
+
+def rows(*values: float) -> list[dict[str, float]]:
+    return [{"epoch": epoch, "valid_acc": value} for epoch, value in enumerate(values, start=1)]
+
+
+def values(driver: Driver) -> list[float]:
+    return [row["valid_acc"] for row in driver.state.trials[0].rows.values()]
+
+
+def test_a_trial_that_goes_on_from_its_checkpoint_keeps_the_epochs_that_are_recorded_already(driver):
+    driver.start(0)
+    driver.report(0, rows=rows(0.1, 0.2))
+    driver.report(0, rows=rows(0.1, 0.2, 0.3), resumed_at=3)
+    assert [row["epoch"] for row in driver.events("report")[-1]["rows"]] == [3]
+    assert values(driver) == [0.1, 0.2, 0.3]
+    assert driver.told == []
+
+
+def test_epochs_that_were_trained_again_to_other_values_replace_those_that_their_checkpoint_does_not_have(driver):
+    driver.start(0)
+    driver.report(0, rows=rows(0.1, 0.9))
+    driver.report(0, rows=rows(0.1, 0.2, 0.3), resumed_at=3)
+    assert values(driver) == [0.1, 0.2, 0.3]
+    assert (driver.state.trials[0].best_epoch, driver.state.best.best_value) == (3, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("resumed_at", "told"),
+    [
+        (0, "note: trial 0 begins anew, though epoch 2 was recorded: it has no checkpoint"),
+        (1, "note: trial 0 goes on from epoch 1, though epoch 2 was recorded: it has no later checkpoint"),
+    ],
+)
+def test_that_a_trial_goes_on_from_an_earlier_epoch_than_the_recorded_one_is_told(driver, resumed_at, told):
+    driver.start(0)
+    driver.report(0, rows=rows(0.1, 0.2))
+    driver.report(0, rows=rows(0.1), resumed_at=resumed_at)
+    assert driver.told == [told]
+    assert values(driver) == [0.1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import namedtuple
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +14,7 @@ from saved_trials import damage, half_delete, names, save, save_best
 from sweeps.config import KeepConfig
 from sweeps.garbage import plan_gc
 from sweeps.records import SweepState, TrialStatus
-from sweeps.retention import Keeper, best_trials, free_space_problem, is_finished, is_whole, remove, superseded
+from sweeps.retention import Keeper, best_trials, is_finished, is_whole, remove, superseded
 from sweeps.saved import TrialFiles
 from sweeps.storage import SweepPaths
 from trainables import checkpoint
@@ -395,49 +394,6 @@ def test_a_keeper_looks_only_at_the_trials_that_an_end_concerns(paths, monkeypat
     keeper.delete()
     keeper.delete()
     assert set(looked_at) == {"trial_00049"}
-
-
-Usage = namedtuple("Usage", "total used free")
-
-
-@pytest.fixture
-def free_gb(monkeypatch):
-    """Sets how much space the disk seems to have."""
-    asked = []
-
-    def set_free(free_gb):
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or Usage(10e9, 0, int(free_gb * 1e9)))
-        return asked
-
-    return set_free
-
-
-def test_too_little_free_space_is_said_with_a_way_out(paths, free_gb):
-    free_gb(0.456)
-    problem = free_space_problem(paths, 1.0)
-    assert f"storage {paths.root.parent}: 0.45 GB free, less than checkpoint.min_free_gb 1;" in problem
-    assert f"`sweeps gc {paths.root}`" in problem
-    free_gb(1.0)
-    assert free_space_problem(paths, 1.0) is None
-
-
-def test_a_sweep_that_is_not_there_yet_asks_for_the_disk_where_it_will_be(tmp_path, free_gb):
-    asked = free_gb(0.999)
-    problem = free_space_problem(SweepPaths(tmp_path / "new" / "sweep"), 1.0)
-    assert asked == [tmp_path]
-    assert "0.99 GB free" in problem
-    assert "`sweeps gc SWEEP`" in problem
-
-
-def test_without_a_floor_no_disk_is_asked(paths, free_gb):
-    asked = free_gb(0)
-    assert free_space_problem(paths, 0.0) is None
-    assert asked == []
-
-
-def test_the_space_of_this_disk_can_be_asked(paths):
-    assert free_space_problem(paths, 1e-9) is None
-    assert "less than checkpoint.min_free_gb 1e+12" in free_space_problem(paths, 1e12)
 
 
 def test_a_whole_checkpoint_verifies(tmp_path):

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
 from sweeps import journal, storage
+from sweeps.creation import create
 from sweeps.errors import InfeasibleError, SweepNotFoundError, SweepStateError
 from sweeps.storage import (
     SweepPaths,
     all_below,
-    check_writable,
-    create,
     exists,
     find,
     local_path,
     push,
     read_manifest,
-    refuse_existing,
     write_text,
 )
-from trainables.remote import RemoteFolder, StorageError
+from trainables.remote import RemoteFolder
 
 
 @pytest.fixture
@@ -143,77 +140,9 @@ def test_the_copy_of_a_deleted_sweep_is_not_mistaken_for_a_new_one_of_its_name(s
         assert read_manifest(paths)["name"] == "new"
 
 
-def test_a_name_in_use_on_a_store_is_refused_and_left_alone(store, reader):
-    create(store, {"name": "first"}, "")
-    for use in (lambda: create(reader, {"name": "second"}, ""), lambda: refuse_existing(reader)):
-        with pytest.raises(SweepStateError, match="exists already"):
-            use()
-    assert exists(reader)
-    assert read_manifest(reader)["name"] == "first"
-
-
-def test_trying_a_store_leaves_nothing_behind_and_a_failing_one_is_infeasible(store, monkeypatch):
-    check_writable(store)
-    assert store.remote.entries() == []
-    monkeypatch.setattr(RemoteFolder, "write_bytes", Mock(side_effect=StorageError("no such bucket")))
-    with pytest.raises(InfeasibleError, match="no such bucket"):
-        check_writable(store)
-
-
 def test_a_file_uri_with_too_few_slashes_is_not_read_as_another_folder():
     with pytest.raises(InfeasibleError, match="file:///results/digits"):
         local_path("file://results/digits")
-
-
-def test_a_new_sweep_has_its_spec_manifest_and_folder_of_trials(paths):
-    assert sorted(path.name for path in paths.root.iterdir()) == ["journal", "manifest.json", "sweep.yaml", "trials"]
-    assert read_manifest(paths) == {"format": 1, "name": "digits", "metric": "valid_acc"}
-    assert list(paths.root.parent.iterdir()) == [paths.root]
-
-
-@pytest.mark.parametrize("fails", ["sweep.yaml", "manifest.json"])
-def test_a_sweep_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch, fails):
-    paths = SweepPaths.of(tmp_path, "digits")
-
-    def write(path: Path, text: str) -> None:
-        if path.name == fails:
-            raise OSError(28, "No space left on device")
-        write_text(path, text)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(storage, "write_text", write)
-        with pytest.raises(InfeasibleError, match="No space left"):
-            create(paths, {}, "")
-    assert list(tmp_path.iterdir()) == []
-    create(paths, {}, "")
-
-
-def test_storage_that_is_no_folder_is_infeasible(tmp_path):
-    (tmp_path / "results").write_text("")
-    with pytest.raises(InfeasibleError, match="cannot be written"):
-        create(SweepPaths.of(tmp_path / "results", "digits"), {}, "")
-
-
-def test_a_name_in_use_is_refused_and_left_alone(paths):
-    with pytest.raises(SweepStateError, match="exists already"):
-        create(paths, {"name": "other"}, "")
-    assert read_manifest(paths)["name"] == "digits"
-    assert list(paths.root.parent.iterdir()) == [paths.root]
-
-
-def test_of_two_drivers_that_make_the_same_name_at_once_the_first_wins(tmp_path, monkeypatch):
-    paths = SweepPaths.of(tmp_path, "digits")
-
-    def write(path: Path, text: str) -> None:
-        write_text(path, text)
-        monkeypatch.undo()
-        create(paths, {"name": "first"}, "")
-
-    monkeypatch.setattr(storage, "write_text", write)
-    with pytest.raises(SweepStateError, match="exists already"):
-        create(SweepPaths(tmp_path / "digits"), {"name": "second"}, "")
-    assert read_manifest(paths)["name"] == "first"
-    assert list(tmp_path.iterdir()) == [paths.root]
 
 
 def test_a_sweep_is_found_by_directory_uri_and_name(paths, monkeypatch):
@@ -260,16 +189,3 @@ def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         write_text(path, "after")
     assert path.read_text() == "before"
-
-
-@pytest.mark.parametrize("folder", ["results", "results/deeper/still", ""])
-def test_trying_the_storage_leaves_nothing_behind(tmp_path, folder):
-    check_writable(SweepPaths.of(tmp_path / folder, "digits"))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("folder", ["/proc/nope", "/proc/nope/deeper", "file", "file/deeper"])
-def test_a_storage_that_cannot_be_written_is_known_beforehand(tmp_path, folder):
-    (tmp_path / "file").touch()
-    with pytest.raises(InfeasibleError, match=f"storage .*{folder} cannot be written: "):
-        check_writable(SweepPaths.of(tmp_path / folder, "digits"))

@@ -12,6 +12,7 @@ from sweeps.tried import Tried, config_key, fits, key_of, untried
 SHORT = SearchSpace({"lr": [0.1, 0.2], "max_epochs": 3})
 LONG = SearchSpace({"lr": [0.1, 0.2], "max_epochs": 9})
 VARIED = SearchSpace({"lr": [0.1, 0.2], "max_epochs": [3, 9]})
+LISTED = SearchSpace({"lr": [0.1, 0.2], "max_epochs": [9]})
 UNSAID = SearchSpace({"lr": [0.1, 0.2]})
 SOMETIMES = SearchSpace({"lr": [0.1, 0.2], "max_epochs": {"values": [9], "when": {"lr": 0.1}}})
 
@@ -21,7 +22,7 @@ def test_a_key_tells_types_apart_and_not_the_order():
     assert len({config_key({"a": value}) for value in (1, 1.0, True, "1", None)}) == 5
 
 
-@pytest.mark.parametrize("space", [SHORT, LONG, UNSAID])
+@pytest.mark.parametrize("space", [SHORT, LONG, LISTED, UNSAID])
 def test_configs_that_train_equally_long_are_the_same_at_any_length(space):
     keys = {key_of(space, {"lr": 0.1, **length}) for length in ({}, {"max_epochs": 3}, {"max_epochs": 9})}
     assert len(keys) == 1

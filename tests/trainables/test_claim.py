@@ -29,3 +29,8 @@ def test_a_damaged_claim_lets_nobody_write(tmp_path, text):
     (tmp_path / "attempt").write_text(text)
     with pytest.raises(RuntimeError, match="damaged"):
         Claim(tmp_path, 1).check()
+
+
+def test_a_folder_of_trials_that_vanished_is_made_anew(tmp_path):
+    Claim(tmp_path / "trials", 1).take()
+    Claim(tmp_path / "trials", 1).check()

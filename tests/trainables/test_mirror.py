@@ -89,7 +89,7 @@ def test_the_store_decides_and_not_what_a_machine_happens_to_have(job, elsewhere
     steps(start(elsewhere), 3)  # goes on to epoch 4
     assert start(job).step()["resumed_at"] == 4
     (mirror / "trial_00004").delete_all()
-    assert start(job).step()["resumed_at"] is None
+    assert not start(job).step()["resumed_at"]
 
 
 def test_nothing_is_fetched_twice(job, mirror, monkeypatch):
