@@ -21,11 +21,13 @@ from sweeps.fingerprints import refuse_changes
 from sweeps.given import as_pair
 from sweeps.manifest import make_manifest
 from sweeps.plan import SweepPlan, make_plan
+from sweeps.progress import Watcher
 from sweeps.records import TrialRecord
 from sweeps.results import SweepResult
 from sweeps.retention import check_keep
 from sweeps.sources import from_anywhere, import_net, load_data
 from sweeps.spec import dump_spec, located
+from sweeps.stop_rules import metric_target
 from sweeps.storage import SweepPaths, recorded_search_path
 from sweeps.stored import stored_spec
 from sweeps.taken import TakenSweep, taken
@@ -140,6 +142,7 @@ class PreparedSweep:
             sweep.accept(plan)
         if extension is not None:
             sweep.extend(plan, extension, dump_spec(self.written))
+            _say_if_over(plan, sweep, watcher)
         attempt = sweep.attempt(plan, watcher, retry_failed)
         if not attempt.is_needed and sweep.is_closed:
             watcher.tell(f"{paths.location} is complete: nothing is left to do; `sweeps extend` gives it more")
@@ -154,6 +157,14 @@ class PreparedSweep:
         if self.config.data is not None and self.data is self.config.data:
             return load_data(self.config, self.search_path[0])
         return as_pair(self.data)
+
+
+def _say_if_over(plan: SweepPlan, sweep: TakenSweep, watcher: Watcher) -> None:
+    target = plan.config.stop.metric_target
+    if metric_target(sweep.state, target)() is not None:
+        watcher.tell(
+            f"note: stop.metric_target {target} is reached already, so nothing more is trained; change it first"
+        )
 
 
 def prepare(

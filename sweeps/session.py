@@ -72,12 +72,12 @@ def _show(result: SweepResult, fail_on: str) -> int:
     for line in failures:
         note(line)
     answer(summary(result), Format.TABLE)
-    if result.state.attempts and result.state.attempts[-1].get("reason") == "stopped":
+    is_stopped = bool(result.state.attempts) and result.state.attempts[-1].get("reason") == "stopped"
+    if is_stopped:
         note(f"stopped on request; go on with: {result.paths.resume_command}")
-        return 0
     if fail_on == "any" and failures:
         report("some trials failed, and --fail-on is any")
         return NoTrialSucceededError.exit_code
-    if fail_on != "none":
+    if fail_on != "none" and not is_stopped:
         result.best_trial  # noqa: B018  # raises where there is none
     return 0

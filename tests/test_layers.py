@@ -16,7 +16,9 @@ MAY_IMPORT = {
     "sweeps": {"search_spaces", "sweeps", "trainables"},
 }
 MAY_IMPORT_RAY = {
+    "sweeps/attempt.py",
     "sweeps/cluster.py",
+    "sweeps/execution.py",
     "sweeps/schedulers.py",
     "sweeps/searchers.py",
     "sweeps/tuning.py",

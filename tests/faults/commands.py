@@ -7,14 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from faults.processes import losses, wait_until
-
-from sweeps import journal
 
 PATIENCE_S = 240.0
 
@@ -66,10 +64,10 @@ class Command:
     def wait(self, patience_s: float = PATIENCE_S) -> int:
         return self._process.wait(patience_s)
 
-    def wait_for_ray(self, patience_s: float) -> float:
-        """Returns after how many seconds none of its Ray's processes was left."""
-        began = time.monotonic()
-        wait_until(lambda: not [pid for pid in self.ray if is_alive(pid)], "the end of Ray's processes", patience_s)
+    def wait_for_ray(self, patience_s: float, only: Collection[int] | None = None) -> float:
+        """Returns after how many seconds none of its Ray's processes, or of some of them, was left."""
+        began, watched = time.monotonic(), self.ray if only is None else self.ray & {*only}
+        wait_until(lambda: not [pid for pid in watched if is_alive(pid)], "the end of Ray's processes", patience_s)
         return time.monotonic() - began
 
 
@@ -106,8 +104,3 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def workers(root: Path) -> set[int]:
-    """Processes that reported to a sweep's journal."""
-    return {event["placement"]["pid"] for event in journal.read(root / "journal") if event["type"] == "report"}

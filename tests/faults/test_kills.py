@@ -40,7 +40,7 @@ SETTINGS = [
     Setting("random", "fifo", 1, 30.0, jitter=True),
     Setting("hyperopt", "asha", 1, 30.0),
     Setting("grid", "asha", 3, latest=0),
-    Setting("random", "fifo", 2, latest=0, jitter=True),
+    Setting("random", "fifo", 1, latest=0, jitter=True),
     Setting("hyperopt", "asha", 3, 30.0, jitter=True),
 ]
 ASHA = [
@@ -59,6 +59,9 @@ AIMED = [
 AT_STAKE = ["journal", "state", "rmtree", "unlink", "replace"]
 SEEDS = range(40) if IS_FULL else range(3)
 ASHA_SEEDS = range(100, 120) if IS_FULL else range(100, 101)
+# Its journal is written to 15 times. Ended trials keep their best weights only, so an end that is lost would cost most.
+SMALL = Setting("grid", "fifo", latest=0, n_trials=3, max_epochs=4)
+WRITES = range(1, 16) if IS_FULL else [6]
 # Of the 36 epochs that these sweeps train.
 KILL_EPOCHS = [1 + round(35 * k / 19) for k in range(20)] if IS_FULL else [3, 18]
 
@@ -131,6 +134,18 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_doubled_by_kills(seed, tmp_
 @pytest.mark.parametrize("seed", ASHA_SEEDS)
 def test_asha_decides_after_a_kill_as_it_had_decided(seed, tmp_path, lengths, figures):
     kill_again_and_again(ASHA[seed % len(ASHA)], seed, tmp_path, lengths, figures["asha"])
+
+
+@pytest.mark.parametrize("n", WRITES)
+@pytest.mark.parametrize("when", ["before", "within", "after"])
+def test_no_write_to_the_journal_is_a_bad_moment_to_die(when, n, tmp_path, figures):
+    place = new_place(tmp_path / "killed")
+    checker = Checker(SMALL, place, found := Figures(lives=2))
+    assert live(partial(drive, SMALL, place), Aim("journal", n, when), place.errors)
+    checker.after_kill()
+    assert not live(partial(drive, SMALL, place), None, place.errors)
+    checker.at_end()
+    figures["each write"].add(found)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ N_TRIALS, MAX_EPOCHS, N_WORKERS = 6, 6, 2
 # Sweeps, and how often the driver of each is killed before one may end; 24 and 1 in all.
 N_SWEEPS, N_KILLS = (4, 6) if IS_FULL else (1, 1)
 N_WORKER_KILLS = 4 if IS_FULL else 1
-GONE_S = 15.0  # in which Ray's processes have to follow their driver
+GONE_S = 15.0  # in which workers have to follow their driver
 
 SPEC = """
 version: 1
@@ -56,7 +56,7 @@ class Life:
     shown : dict
         (trial, epoch) -> train_loss of what was acknowledged when a driver was killed.
     gone_s : list of float
-        How long Ray's processes outlived each driver.
+        How long each driver's workers outlived the begin of the next.
     drivers : list of int
         Their processes.
     """
@@ -84,6 +84,10 @@ class Life:
         said = self.folder / f"driver-{len(self.drivers)}"
         return (said, "resume", self.root) if self.root.exists() else (said, "run", self.write_spec())
 
+    def workers(self) -> set[int]:
+        """Every process that began an epoch, but for drivers."""
+        return {said["pid"] for said in fault_nets.told(self.log, "begun")} - {*self.drivers}
+
     def redone(self) -> int:
         """Epochs that workers trained more than once; what a driver trains is its probe."""
         trained = [said for said in fault_nets.told(self.log, "trained") if said["pid"] not in self.drivers]
@@ -109,7 +113,7 @@ def drive(life: Life, kill_after: int | None, previous: Command | None) -> Comma
     with started(said, verb, what, *options) as command:
         life.drivers.append(command.pid)
         if previous is not None:
-            life.gone_s.append(previous.wait_for_ray(GONE_S))
+            life.gone_s.append(previous.wait_for_ray(GONE_S, life.workers()))
         if kill_after is None:
             assert command.wait() == 0, command.err
         else:
@@ -140,7 +144,7 @@ def test_killed_drivers_lose_nothing_that_was_acknowledged_and_change_no_number(
     drive(life, None, command)
     check_equal(life, whole)
     redone, gone_s = life.redone(), max(life.gone_s)
-    print(f"{N_KILLS} kills: {redone} epochs trained again; Ray's processes gone {gone_s:.1f} s after the next began")
+    print(f"{N_KILLS} kills: {redone} epochs trained again; workers gone {gone_s:.1f} s after the next driver began")
     # Of each worker: one that was trained and not saved, and one that it trained as an orphan.
     assert redone <= N_KILLS * N_WORKERS * 2
 

@@ -309,7 +309,7 @@ def test_a_signal_at_any_moment_of_a_sweep_on_ray(moment, tmp_path, spec, whole)
 
 @pytest.mark.ray
 @pytest.mark.skipif(not IS_FULL, reason="takes minutes; SWEEPS_FAULTS=full runs it")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_to_the_whole_process_group_leaves_a_sweep_that_can_go_on(number, tmp_path, spec, whole):
     """As a terminal sends it at Ctrl-C or when it is closed."""
     root = tmp_path / "storage" / "asked"
@@ -317,9 +317,13 @@ def test_a_signal_to_the_whole_process_group_leaves_a_sweep_that_can_go_on(numbe
         command.has_epochs(root, 5)
         sent = time.monotonic()
         os.killpg(command.pid, number)
-        status, took_s = command.wait(), time.monotonic() - sent
+        command.wait()
+        took_s = time.monotonic() - sent
         command.wait_for_ray(20.0)
-    print(f"signal {number} to the group: {status} after {took_s:.1f} s")
-    check_end(command, number, root)
+    print(f"signal {number} to the group: {command.status} after {took_s:.1f} s")
+    if number == signal.SIGTERM:  # which ends Ray before the driver could end it, and then Ray ends the driver
+        assert command.status in (1, 128 + number)
+    else:
+        check_end(command, number, root)
     assert took_s < MOST_S
     check_resumable(root, spec, whole[0])
