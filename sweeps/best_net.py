@@ -34,6 +34,8 @@ from trainables.training import NetTraining
 from trainables.trial import resolve_params, trial_seed
 
 HOWTO = "HOWTO.md"
+# Whose weights they are: a driver may be killed after a better trial was recorded and before they are replaced.
+_WHOSE = "trial.json"
 
 
 def write_best(paths: SweepPaths, manifest: Mapping[str, Any], plan: SweepPlan, record: TrialRecord) -> None:
@@ -65,6 +67,7 @@ def write_best(paths: SweepPaths, manifest: Mapping[str, Any], plan: SweepPlan, 
         modules = _refit(plan, record, beside)
     else:
         modules = _copy_weights(_checkpoint_of(paths, record), beside)
+    (beside / _WHOSE).write_text(as_json(_whose(record)), encoding="utf-8")
     text = StringIO()
     YAML().dump(record.best_params, text)
     (beside / "params.yaml").write_text(text.getvalue(), encoding="utf-8")
@@ -96,6 +99,7 @@ def load_best_net(
     """
     if not paths.best.is_dir():
         raise SweepStateError(f"{paths.best}: missing: the sweep has not ended, or its best net was not written")
+    _refuse_stale(paths, record)
     template = net if net is not None else _net_of(paths, manifest)
     params = _with_objects(record.best_params or {}, manifest, objects)
     best = clone(template).set_params(**params, **_classes(template, manifest))
@@ -106,6 +110,26 @@ def load_best_net(
         if module.state_dict():
             _load_weights(best, name, paths.best / _weights_file(name))
     return best
+
+
+def is_current(paths: SweepPaths, record: TrialRecord) -> bool:
+    """Whether ``best/`` holds the weights of a record's best epoch."""
+    try:
+        return bool(json.loads((paths.best / _WHOSE).read_text(encoding="utf-8")) == _whose(record))
+    except (OSError, ValueError):
+        return False
+
+
+def _whose(record: TrialRecord) -> dict[str, Any]:
+    return {"trial": record.trial, "epoch": record.best_epoch, "score": record.best_value}
+
+
+def _refuse_stale(paths: SweepPaths, record: TrialRecord) -> None:
+    if not is_current(paths, record):
+        raise SweepStateError(
+            f"{paths.best}: is not of epoch {record.best_epoch} of trial {record.trial}, the best by now: the sweep "
+            f"was cut off before it was written anew; `{paths.resume_command}` does that"
+        )
 
 
 def _weights_file(module: str) -> str:

@@ -36,8 +36,8 @@ _ENVIRONMENT = {
 # Of signals that go to a whole group of processes, as from a terminal that is closed, these end Ray's with the group,
 # though the driver needs them to save the trials. From SIGINT Ray keeps them itself; by SIGTERM it ends them.
 _LEFT_TO_DRIVER = {signal.SIGHUP, signal.SIGUSR1}
-# Seconds until Ray ends a driver whose own Ray has died, instead of a minute.
-_PATIENCE_S = 15
+# Seconds until Ray ends a driver whose own Ray has died, instead of a minute; later than a command line gives up.
+_PATIENCE_S = 30
 
 
 @contextmanager

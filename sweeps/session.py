@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 
@@ -18,6 +20,9 @@ from sweeps.results import SweepResult
 from sweeps.signals import Interrupts, Signals
 from sweeps.storage import SweepPaths
 from sweeps.streams import answer, note, report
+
+# Trials of long epochs are given up by Ray after 10 seconds; then tables and best net are written.
+_GRACE_S = 22.0
 
 
 def watched(start: Callable[[Progress], None], paths: SweepPaths, is_quiet: bool, fail_on: str) -> int:
@@ -40,7 +45,7 @@ def watched(start: Callable[[Progress], None], paths: SweepPaths, is_quiet: bool
         The exit code: 0, 3, or 128 and the number of a signal that asked to stop, also when that came at the end. Then
         the last line on stderr is the command that goes on, or says that nothing was created.
     """
-    with Interrupts():
+    with _LastResort(paths) as last_resort, Interrupts(last_resort.arm):
         is_interrupted = not _ran_to_its_end(start, is_quiet)
         with Signals(lambda line: None) as signals:  # which has what the interrupts caught
             if is_interrupted and not paths.manifest.exists():
@@ -55,6 +60,37 @@ def watched(start: Callable[[Progress], None], paths: SweepPaths, is_quiet: bool
                 note(f"interrupted; go on with: {paths.resume_command}")
                 return 128 + (number or signal.SIGINT)
             return code
+
+
+class _LastResort:
+    """Ends the process some time after a signal, should what runs not come to its end by itself.
+
+    A Ray that was killed by the same signal, a store that does not answer or a long epoch in this process could hold
+    it; the journal is whole at any moment.
+    """
+
+    def __init__(self, paths: SweepPaths) -> None:
+        self._paths = paths
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def arm(self, number: int) -> None:
+        """Begins to count, in a thread of its own."""
+        self._timer = threading.Timer(_GRACE_S, self._end, [number])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self, number: int) -> None:
+        is_there = self._paths.manifest.exists()
+        said = f"go on with: {self._paths.resume_command}" if is_there else "nothing was created"
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\ninterrupted; {said}\n".encode())
+        os._exit(128 + number)
 
 
 def _ran_to_its_end(start: Callable[[Progress], None], is_quiet: bool) -> bool:

@@ -58,10 +58,25 @@ class Interrupts(_Handlers):
 
     What is interrupted may swallow that; ``caught`` tells of it nevertheless, and so does a `Signals` that is entered
     later inside.
+
+    Parameters
+    ----------
+    on_first : callable
+        Told the number of the first signal, also of one that a `Signals` inside has taken.
     """
 
+    def __init__(self, on_first: Callable[[int], None] = lambda number: None) -> None:
+        super().__init__()
+        self._on_first = on_first
+
+    def notice(self, number: int) -> None:
+        """Takes note of a signal."""
+        if self.caught is None:
+            self.caught = number
+            self._on_first(number)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.caught = self.caught or number
+        self.notice(number)
         # Not by ``raise``, by which a net's callbacks end their training.
         signal.default_int_handler(number, frame)
 
@@ -78,12 +93,13 @@ class Signals(_Handlers):
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__()
         self._tell = tell
+        self._around: list[Interrupts] = []
 
     def __enter__(self) -> Self:
         super().__enter__()
-        around = [getattr(handler, "__self__", None) for handler in self._before.values()]
-        caught = [one.caught for one in around if isinstance(one, Interrupts)]
-        self.caught = self.caught or next(filter(None, caught), None)
+        around = {getattr(handler, "__self__", None) for handler in self._before.values()}
+        self._around = [one for one in around if isinstance(one, Interrupts)]
+        self.caught = self.caught or next((one.caught for one in self._around if one.caught), None)
         return self
 
     def asked(self) -> bool:
@@ -98,5 +114,7 @@ class Signals(_Handlers):
             interrupt(number, frame)
             return
         self.caught = number
+        for one in self._around:
+            one.notice(number)
         with suppress(RuntimeError):  # that Python raises where a signal comes in the middle of writing to stderr
             self._tell("stopping: running trials are saved at the end of their epoch; once more to quit without that")

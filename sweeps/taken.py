@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeps.attempt import Attempt
+from sweeps.best_net import is_current
 from sweeps.config import SweepConfig
 from sweeps.creation import clear_unfinished
 from sweeps.errors import SweepStateError
@@ -64,8 +65,9 @@ class TakenSweep:
         """Whether its last attempt came to its end, with tables and best net written, and those are still there."""
         if not self.state.attempts or self.state.attempts[-1].get("reason") != "complete":
             return False
-        written = [self.paths.trials_table, self.paths.metrics_table, *([self.paths.best] if self.state.best else [])]
-        return all(path.exists() for path in written)
+        tables = (self.paths.trials_table, self.paths.metrics_table)
+        has_best = self.state.best is None or is_current(self.paths, self.state.best)
+        return has_best and all(path.exists() for path in tables)
 
     @property
     def _aims(self) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_weights_params_and_history_are_those_of_the_best_epoch(made):
     assert history[1]["valid_acc"] == state.best.best_value
     assert history[2]["train_loss"] is None
     assert sorted(path.name for path in paths.best.iterdir()) == [
-        "HOWTO.md", "history.json", "model.safetensors", "params.yaml",
+        "HOWTO.md", "history.json", "model.safetensors", "params.yaml", "trial.json",
     ]  # fmt: skip
 
 
@@ -195,3 +195,10 @@ def test_a_net_on_a_gpu_is_loaded_where_there_is_none(made):
         pytest.skip("this machine has CUDA")
     manifest = SweepResult.load(paths.root).manifest
     assert load_best_net(paths, manifest, state.best, nets.make_net(device="cuda"), {}).device == "cpu"
+
+
+def test_a_best_net_of_before_a_better_trial_was_recorded_is_refused(made):
+    paths, state, _ = made
+    record = replace(state.best, best_epoch=state.best.best_epoch + 1)
+    with pytest.raises(SweepStateError, match=r"is not of epoch .* `sweeps resume .*` does that"):
+        load_best_net(paths, {}, record, None, {})
