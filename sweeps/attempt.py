@@ -22,6 +22,7 @@ from sweeps.retention import Keeper
 from sweeps.schedulers import AshaScheduler, MedianScheduler, PopulationScheduler, make_scheduler
 from sweeps.searchers import SweepSearcher
 from sweeps.signals import Signals
+from sweeps.spec_changes import spec_leaves
 from sweeps.stop_rules import FAILING, AllAlike, Rule, StopRules, every, metric_target, time_budget, when
 from sweeps.storage import SweepPaths, push, read_manifest
 from sweeps.tables import write_tables
@@ -85,7 +86,7 @@ class Attempt:
         Raises
         ------
         InfeasibleError
-            The storage failed or is full.
+            The storage failed or is full, or Ray does not answer any more.
         SweepStateError
             Another driver has taken the sweep over.
         NoTrialSucceededError
@@ -94,8 +95,11 @@ class Attempt:
             A signal stopped it; everything is written.
         """
         try:
-            with Journal(self.paths.journal, self.paths.remote_journal) as journal:
+            with Journal(self.paths.journal, self.paths.remote_journal, self.hold.refuse_lost) as journal:
                 reason = self._run(journal, execute)
+        except ConnectionError as error:  # Ray's: a store's failures are of a class of their own
+            text = f"Ray does not answer any more: {error}\ngo on with: {self.paths.resume_command}"
+            raise InfeasibleError(text) from error
         except OSError as error:
             paths = self.paths
             text = f"storage {paths.location} failed: {error}\nmend it and go on with: {paths.resume_command}"
@@ -103,7 +107,7 @@ class Attempt:
         self._raise_for(reason)
 
     def _run(self, journal: Journal, execute: Callable[[Execution], None]) -> str:
-        failing = AllAlike(self.plan.config.failure.give_up_after)
+        failing = AllAlike(self.plan.config.failure.give_up_after, self.state)
         recorder, keeper = self._recorder(journal, failing)
         searcher = self._searcher(recorder)
         with Signals(self.watcher.tell) as signals:
@@ -112,7 +116,7 @@ class Attempt:
             plan = self.plan
             execute(Execution(plan.config, plan.job, searcher, self._scheduler(recorder), recorder, stop))
             reason = stop.reason or ("complete" if searcher.is_done else "stopped" if searcher.is_closed else _ASKED)
-            self._refuse_lost(reason)
+            self.hold.refuse_lost()
             recorder.interrupt_rest()
             keeper.finish()
         if searcher.shortfall:
@@ -125,7 +129,7 @@ class Attempt:
     def _begin(self, journal: Journal, recorder: Recorder) -> None:
         plan = self.plan
         aims = {"n_trials": plan.n_trials, "max_epochs": plan.max_epochs, "rungs": list(plan.job.rungs)}
-        recorder.record("attempt", attempt=plan.job.attempt, **aims)
+        recorder.record("attempt", attempt=plan.job.attempt, **aims, spec=spec_leaves(plan.config))
         journal.flush(force=True)
         Claim(self.paths.trials, plan.job.attempt, self.paths.remote_trials).take()
         if journal.lost is not None:
@@ -141,7 +145,7 @@ class Attempt:
             max_failures=config.failure.max_failures,
             mirror=self.paths.remote_trials,
         )
-        keeper = Keeper(self.paths.trials, self.state, config.checkpoint.keep)
+        keeper = Keeper(self.paths.trials, self.state, config.checkpoint.keep, self.watcher.tell)
 
         def on_end(record: TrialRecord) -> None:
             failing.note(record)
@@ -178,6 +182,7 @@ class Attempt:
             self.watcher.tell("note: best/ was not written, as one net on all rows would take too long to train now")
         else:
             self._write_best()
+        self.hold.refuse_lost()  # the best net may have taken long
         push(self.paths, self.paths.trials_table, self.paths.metrics_table, self.paths.best)
 
     def _write_best(self) -> None:
@@ -188,10 +193,6 @@ class Attempt:
             write_best(self.paths, read_manifest(self.paths), self.plan, self.state.best)
         except SweepStateError as error:  # all else that was found is there
             self.watcher.tell(f"note: best/ was not written: {error}")
-
-    def _refuse_lost(self, reason: str) -> None:
-        if reason == _LOST:  # nothing more may be written here
-            raise SweepStateError(f"{self.paths.location} was taken over by another driver while this one seemed dead")
 
     def _raise_for(self, reason: str) -> None:
         again = self.paths.resume_command

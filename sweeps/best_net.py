@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from trainables.splits import Split
 from trainables.tensors import TensorData
 from trainables.training import NetTraining
 from trainables.trial import resolve_params, trial_seed
+from trainables.user_code import told
 
 HOWTO = "HOWTO.md"
 # Whose weights they are: a driver may be killed after a better trial was recorded and before they are replaced.
@@ -58,7 +60,7 @@ def write_best(paths: SweepPaths, manifest: Mapping[str, Any], plan: SweepPlan, 
     Raises
     ------
     SweepStateError
-        The best epoch's weights are not there.
+        The best epoch's weights are not there, or the training on all rows failed.
     """
     beside = paths.best.with_name(".best.part")
     shutil.rmtree(beside, ignore_errors=True)
@@ -99,7 +101,7 @@ def load_best_net(
     """
     if not paths.best.is_dir():
         raise SweepStateError(f"{paths.best}: missing: the sweep has not ended, or its best net was not written")
-    _refuse_stale(paths, record)
+    refuse_stale(paths, record)
     template = net if net is not None else _net_of(paths, manifest)
     params = _with_objects(record.best_params or {}, manifest, objects)
     best = clone(template).set_params(**params, **_classes(template, manifest))
@@ -120,16 +122,23 @@ def is_current(paths: SweepPaths, record: TrialRecord) -> bool:
         return False
 
 
-def _whose(record: TrialRecord) -> dict[str, Any]:
-    return {"trial": record.trial, "epoch": record.best_epoch, "score": record.best_value}
+def refuse_stale(paths: SweepPaths, record: TrialRecord) -> None:
+    """Refuses a ``best/`` that holds other weights than those of a record's best epoch.
 
-
-def _refuse_stale(paths: SweepPaths, record: TrialRecord) -> None:
+    Raises
+    ------
+    SweepStateError
+        It does; the message says how it is written anew.
+    """
     if not is_current(paths, record):
         raise SweepStateError(
             f"{paths.best}: is not of epoch {record.best_epoch} of trial {record.trial}, the best by now: the sweep "
             f"was cut off before it was written anew; `{paths.resume_command}` does that"
         )
+
+
+def _whose(record: TrialRecord) -> dict[str, Any]:
+    return {"trial": record.trial, "epoch": record.best_epoch, "score": record.best_value}
 
 
 def _weights_file(module: str) -> str:
@@ -182,6 +191,17 @@ def _copy_weights(source: Path, target: Path) -> list[str]:
 
 def _refit(plan: SweepPlan, record: TrialRecord, target: Path) -> list[str]:
     """Trains the best config on all rows and writes the weights; returns the names of their modules."""
+    with _RefitErrors(record):
+        net = _trained_on_all_rows(plan, record)
+    states = {name: module.state_dict() for name, module in learning_modules(net).items()}
+    written = {name: state for name, state in states.items() if state}
+    for name, state in written.items():
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+        save_file(tensors, target / _weights_file(name))
+    return list(written)
+
+
+def _trained_on_all_rows(plan: SweepPlan, record: TrialRecord) -> NeuralNet:
     job = plan.job if torch.cuda.is_available() else plan.job.on_device("cpu")
     params = resolve_params(record.best_params or {}, job.objects)
     every = np.arange(job.data.n_rows)
@@ -191,12 +211,22 @@ def _refit(plan: SweepPlan, record: TrialRecord, target: Path) -> list[str]:
     # max_epochs stays as the folds had it, since schedules are made from it.
     while training.epoch < (record.best_epoch or 0) and not training.finished:
         training.run_epoch()
-    states = {name: module.state_dict() for name, module in learning_modules(training.net).items()}
-    written = {name: state for name, state in states.items() if state}
-    for name, state in written.items():
-        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-        save_file(tensors, target / _weights_file(name))
-    return list(written)
+    return training.net
+
+
+class _RefitErrors:
+    """Turns what a net raises on all rows, SystemExit included, into a SweepStateError: the sweep's end goes on."""
+
+    def __init__(self, record: TrialRecord) -> None:
+        self._record = record
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, (Exception, SystemExit)):
+            text = f"training the params of trial {self._record.trial} on all rows raised {told(error)}"
+            raise SweepStateError(text) from error
 
 
 def _with_objects(

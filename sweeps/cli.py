@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps import running, storage
+from sweeps import journal, running, storage
 from sweeps.arguments import (
     ExportAs,
     Limit,
@@ -48,7 +48,7 @@ _INTERRUPTED = 130
 app = typer.Typer(
     help="Hyperparameter sweeps of skorch nets on Ray Tune.",
     epilog="With --debug, errors show their traceback. Exit codes: 0 done, 1 bug, 2 wrong input, 3 no trial succeeded, "
-    "4 no such sweep or unusable, 5 machines or storage cannot, 130 interrupted.",
+    "4 no such sweep or unusable, 5 machines or storage cannot, 128 + N stopped by signal N (Ctrl-C: 130).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -176,6 +176,9 @@ def ls(
     found = storage.all_below(folder)
     if not found:
         note(f"no sweeps below {folder}")
+    for paths in found:
+        with suppress(SweepStateError):  # which the list itself says
+            _tell_losses(paths)
     answer(list_sweeps(found, datetime.now(UTC)), output)
 
 
@@ -217,7 +220,7 @@ def export(
 
     result = _open(sweep, storage_dir)
     if to == "model":
-        export_model(result.paths, path)
+        export_model(result, path)
     else:
         export_table(result, what, to, path)
     typer.echo(str(path))
@@ -236,4 +239,11 @@ def _plan(spec: Path, overrides: Sequence[str] | None) -> SweepPlan:
 def _open(sweep: str, folder: str) -> SweepResult:
     from sweeps.results import SweepResult  # pyarrow
 
-    return SweepResult.load(sweep, storage=folder)
+    result = SweepResult.load(sweep, storage=folder)
+    _tell_losses(result.paths)
+    return result
+
+
+def _tell_losses(paths: storage.SweepPaths) -> None:
+    if lost := journal.losses(paths.journal):
+        note(f"note: {lost}")

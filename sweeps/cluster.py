@@ -23,6 +23,7 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without a share of a GPU sees none
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in user code mean what they mean on the driver
     "RAY_AIR_NEW_OUTPUT": "0",  # the newer reporter prints even when told to be silent
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of a worker that nobody waits for any more; its failure is in the journal
     "RAY_TQDM_PATCH_PRINT": "0",  # else nets that hold the builtin print cannot be pickled afterwards
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a sweep stops by its own rules, and says so

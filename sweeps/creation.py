@@ -134,5 +134,6 @@ def _in_use(paths: SweepPaths) -> str:
     place = paths.location
     return (
         f"{place} exists already, and a sweep is never overwritten: see what it found with "
-        f"`sweeps show {shlex.quote(place)}`, choose another name (--name), or delete the directory"
+        f"`sweeps show {shlex.quote(place)}`, go on with it by `{paths.resume_command}` or --resume auto, choose "
+        "another name (--name), or delete the directory"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 
 from sweeps.errors import InfeasibleError
@@ -50,10 +51,15 @@ def free_space_problem(paths: SweepPaths, min_free_gb: float) -> str | None:
     free_gb = shutil.disk_usage(place).free / _GB
     if free_gb >= min_free_gb:
         return None
-    if place == paths.root:
-        ways = f"`sweeps gc {paths.root}` deletes what it no longer needs; or lower min_free_gb in {paths.spec}"
+    where = f"storage {paths.root.parent}"
+    if paths.remote is not None:
+        where = f"the folder of working copies {paths.root.parent}"
+        ways = "make room on this machine; or lower checkpoint.min_free_gb in the sweep.yaml of the sweep"
+    elif place == paths.root:
+        root = shlex.quote(str(paths.root))
+        ways = f"`sweeps gc {root}` deletes what it no longer needs; or lower min_free_gb in {paths.spec}"
     else:
         ways = "`sweeps gc SWEEP` deletes what another sweep no longer needs; or lower checkpoint.min_free_gb"
     # Rounded down, since 0.96 GB would be 1.0 GB.
     shown = int(free_gb * 100) / 100
-    return f"storage {paths.root.parent}: {shown} GB free, less than checkpoint.min_free_gb {min_free_gb:g}; {ways}"
+    return f"{where}: {shown} GB free, less than checkpoint.min_free_gb {min_free_gb:g}; {ways}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from sweeps.cluster import is_connected, ray_session, this_machine
-from sweeps.config import SweepConfig
+from sweeps.config import FailureConfig, ResourcesConfig, SweepConfig
 from sweeps.errors import Problem, SpecError
 from sweeps.execution import Execution
 from sweeps.inline import SCHEDULERS, in_process
@@ -99,6 +99,8 @@ def executor(config: SweepConfig, terms: Terms, search_path: Sequence[Path]) -> 
         No machine has what a trial asks for, or no cluster answers.
     """
     if terms.backend == "inline":
+        for line in _ignored(config):
+            terms.watcher.tell(line)
         yield lambda folder: in_process
         return
     place = "starting Ray on this machine" if terms.is_local else f"using Ray at {terms.address or 'its address'}"
@@ -106,3 +108,17 @@ def executor(config: SweepConfig, terms: Terms, search_path: Sequence[Path]) -> 
     with ray_session(terms.address, search_path, config.resources) as nodes:
         check_machines(config, nodes)
         yield lambda folder: on_ray(search_path, folder)
+
+
+def _ignored(config: SweepConfig) -> Iterator[str]:
+    resources = config.resources
+    values = {
+        "failure.hang_s": config.failure.hang_s,
+        "resources.cpu": resources.cpu,
+        "resources.rules": resources.rules,
+    }
+    usual = (FailureConfig().hang_s, ResourcesConfig().cpu, ())
+    given = [name for (name, value), default in zip(values.items(), usual, strict=True) if value != default]
+    if given:
+        what = "backend inline watches no hangs and shares out neither CPUs nor anything by rules"
+        yield f"note: {what}, so it does without {', '.join(given)}; backend ray heeds them"

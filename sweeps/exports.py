@@ -7,7 +7,6 @@ from pathlib import Path
 
 from sweeps.errors import SpecError, SweepStateError
 from sweeps.results import SweepResult
-from sweeps.storage import SweepPaths
 
 
 def export_table(result: SweepResult, what: str, kind: str, target: Path) -> None:
@@ -37,13 +36,13 @@ def export_table(result: SweepResult, what: str, kind: str, target: Path) -> Non
         raise SpecError(f"--file {target}: cannot be written: {error.strerror or error}") from error
 
 
-def export_model(paths: SweepPaths, target: Path) -> None:
+def export_model(result: SweepResult, target: Path) -> None:
     """Copies the best net; its HOWTO.md then speaks of the copy.
 
     Parameters
     ----------
-    paths : SweepPaths
-        The sweep's.
+    result : SweepResult
+        The sweep.
     target : Path
         A folder that does not exist yet.
 
@@ -52,12 +51,18 @@ def export_model(paths: SweepPaths, target: Path) -> None:
     SpecError
         The folder exists, or cannot be written.
     SweepStateError
-        The sweep has no best net.
+        The sweep has no best net, or one of before a better trial was recorded.
+    NoTrialSucceededError
+        No trial has a score.
     """
+    from sweeps.best_net import refuse_stale  # imports torch
+
+    paths = result.paths
     if not paths.best.is_dir():
         raise SweepStateError(f"{paths.best}: missing: the sweep has not ended, or no trial of it has a score")
     if target.exists():
         raise SpecError(f"--file {target}: exists already; give a new folder")
+    refuse_stale(paths, result.best_trial)
     try:
         shutil.copytree(paths.best, target)
         howto = target / "HOWTO.md"

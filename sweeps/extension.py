@@ -114,6 +114,14 @@ def prolonged(
     }
 
 
+def lengthened(state: SweepState, max_epochs: int | None) -> dict[int, dict[str, Any]]:
+    """The trials that failed, with their new params: they are not taken up again, but if so, they are as long."""
+    if max_epochs is None:
+        return {}
+    failed = (record for record in state.trials.values() if record.status is TrialStatus.FAILED)
+    return {record.trial: {**record.params, _LENGTH: max_epochs} for record in failed}
+
+
 def _length_problems(
     config: SweepConfig, extension: Extension, parameters: Mapping[str, Any], max_epochs: int
 ) -> list[Problem]:

@@ -10,6 +10,8 @@ from typing import Any
 COUNTED = frozenset({"user", "disk", "storage", "hang"})
 """Causes whose tries ``failure.max_failures`` limits; the rules of the others are their own."""
 
+# So often a trial is started again after what its machine did to it without that it came any further.
+_PATIENCE = {"node_lost": 3, "worker_died": 1}
 _TRACE_LINES = 40
 _STACKS_LINES = 200
 
@@ -111,9 +113,10 @@ def read_failure(text: str, stacks: str | None = None) -> Failure:
 def deserves_retry(failure: Failure, earlier: Sequence[Mapping[str, Any]], max_failures: int) -> bool:
     """Whether to start a failed trial again from its checkpoint.
 
-    What the machine does to a trial costs it nothing: a lost node never, a dead worker as long as the trial gets
-    further each time. What the net itself raised gets another try, as it may have been chance, unless it came twice at
-    the same epoch. A need for memory would only come again, and a trial that hangs is not waited for more than twice.
+    What the machine does to a trial costs it nothing as long as the trial gets further: with a dead worker each time,
+    with a lost node at least once in four times. What the net itself raised gets another try, as it may have been
+    chance, unless it came twice at the same epoch. A need for memory would only come again, and a trial that hangs is
+    not waited for more than twice.
 
     Parameters
     ----------
@@ -125,10 +128,9 @@ def deserves_retry(failure: Failure, earlier: Sequence[Mapping[str, Any]], max_f
         Most restarts of one trial after failures whose cause is `COUNTED`.
     """
     same = [known for known in earlier if known["cause"] == failure.cause]
-    if failure.cause == "node_lost":
-        return True
-    if failure.cause == "worker_died":
-        return all(known["epoch"] < (failure.epoch or 0) for known in same)
+    if failure.cause in _PATIENCE:
+        without_progress = [known for known in same if known["epoch"] >= (failure.epoch or 0)]
+        return len(without_progress) < _PATIENCE[failure.cause]
     if failure.cause not in COUNTED or sum(known["cause"] in COUNTED for known in earlier) >= max_failures:
         return False
     if failure.cause == "user":

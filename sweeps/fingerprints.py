@@ -1,6 +1,6 @@
-"""What a resume compares: net, data and spec as they are now against those that a sweep began with.
+"""What a resume compares: net and data as they are now against those that a sweep began with.
 
-Reads and writes no file; how a single value is described is in `descriptions`.
+Reads and writes no file; how a single value is described is in `descriptions`, specs compares `spec_changes`.
 """
 
 from __future__ import annotations
@@ -8,16 +8,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
-from pathlib import PurePath
 from typing import Any
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch.utils.data import Dataset
 
-from search_spaces.labels import as_plain, is_import_string, text_of
+from search_spaces.labels import is_import_string
 from search_spaces.space import SearchSpace
-from sweeps.config import SweepConfig
 from sweeps.descriptions import counting, describe, sources_in, without_modules, without_sources
 from sweeps.errors import SweepStateError
 from sweeps.plan import SweepPlan
@@ -85,6 +83,12 @@ def describe_choices(objects: Mapping[str, Mapping[str, Any]]) -> dict[str, str]
     }
 
 
+def python_objects(objects: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Parameter -> labels of the objects, given as to `describe_choices`, that only Python can bring."""
+    found = {name: [label for label in labels if not is_import_string(label)] for name, labels in objects.items()}
+    return {name: labels for name, labels in found.items() if labels}
+
+
 def describe_data(data: TrialData) -> dict[str, Any]:
     """Describe the data: fingerprint, rows, number of splits and, of a torch Dataset, its class."""
     kind = {"class": describe(type(data.X))} if isinstance(data.X, Dataset) else {}
@@ -113,7 +117,8 @@ def changes(plan: SweepPlan, manifest: Mapping[str, Any]) -> Changes:
     Returns
     -------
     Changes
-        A parameter of the net that the space always sets does not count. A manifest without a description of the net,
+        A parameter of the net that the space always sets does not count, nor does a class or function that the space
+        offers only now or no more: that is a change of the spec. A manifest without a description of the net,
         from an earlier release, gives a note. Code that has no source gives a note, since it may have changed.
     """
     versions = _version_notes(manifest.get("versions", {}))
@@ -125,9 +130,9 @@ def changes(plan: SweepPlan, manifest: Mapping[str, Any]) -> Changes:
     refusing, notes = list(_data_lines(plan, manifest)), list(versions)
     other_skorch = any(note.startswith("versions: skorch ") for note in versions)  # may have other parameters
     for name in sorted(begun.keys() | now.keys()):
-        if _is_set_by(plan.space, name):
-            continue
         one_sided = name not in begun or name not in now
+        if _is_set_by(plan.space, name) or (one_sided and "=" in name):
+            continue
         lines = _lines(f"net.{name}", begun.get(name, _ABSENT), now.get(name, _ABSENT))
         (notes if one_sided and other_skorch else refusing).extend(lines)
         notes += _unknown(f"net.{name}", begun.get(name, ""), now.get(name, ""))
@@ -162,30 +167,6 @@ def refuse_changes(plan: SweepPlan, manifest: Mapping[str, Any], accept: bool) -
             "bring the old ones back, or go on all the same with --accept-changes (in Python accept_changes=True)"
         )
     return [*(f"change accepted: {line}" for line in found.refusing), *found.notes]
-
-
-def spec_differences(given: SweepConfig, stored: SweepConfig) -> list[str]:
-    """List how a spec differs from the one that a sweep keeps.
-
-    Parameters
-    ----------
-    given : SweepConfig
-        What the user asks to run.
-    stored : SweepConfig
-        What the sweep's own sweep.yaml says, in which the data's path is absolute.
-
-    Returns
-    -------
-    list of str
-        ``searcher.num_samples: 24 -> 8`` for each dotted key, stored value first. Ignores `storage`, and a path of
-        data that is the same but for being made absolute.
-    """
-    old, new = dict(_leaves(_plain(stored))), dict(_leaves(_plain(given)))
-    return [
-        f"{key}: {old.get(key, _ABSENT)} -> {new.get(key, _ABSENT)}"
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key) != new.get(key) and not (key == "data.path" and _is_same_path(given, stored))
-    ]
 
 
 def _callback_params(callbacks: Any) -> dict[str, Any]:
@@ -257,22 +238,3 @@ def _hash_of(source: str) -> str:
 def _unknown(name: str, begun: str, now: str) -> list[str]:
     labels = [label for label, source in sources_in(begun) + sources_in(now) if source == "no source"]
     return [f"{name}: {label} has no source to compare, so a change of it is not seen" for label in labels]
-
-
-def _plain(config: SweepConfig) -> dict[str, Any]:
-    data = config.model_dump(by_alias=True, exclude={"storage"})
-    return data | {"parameters": SearchSpace(config.parameters).plain()}
-
-
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for name, part in value.items():
-            yield from _leaves(part, f"{key}.{name}" if key else str(name))
-    else:
-        fits, plain = as_plain(value)
-        yield key, text_of(plain) if fits else repr(value)
-
-
-def _is_same_path(given: SweepConfig, stored: SweepConfig) -> bool:
-    asked, kept = (PurePath(getattr(config.data, "path", "")) for config in (given, stored))
-    return not asked.is_absolute() and kept.is_absolute() and kept.parts[-len(asked.parts) :] == asked.parts

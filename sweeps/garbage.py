@@ -8,6 +8,8 @@ from itertools import groupby
 from pathlib import Path
 
 from sweeps.config import KeepConfig
+from sweeps.errors import SpecError, SweepStateError
+from sweeps.journal import losses
 from sweeps.lock import locked
 from sweeps.output import Answer, columns, fields
 from sweeps.records import SweepState
@@ -61,10 +63,21 @@ def collect(paths: SweepPaths, *, is_dry_run: bool) -> list[Removal]:
 
     Raises
     ------
+    SpecError
+        The sweep is on an object store.
     SweepStateError
-        A driver is at work, or the sweep cannot be read.
+        A driver is at work, the sweep cannot be read, or its journal lost records, whose checkpoints a resume takes.
     """
+    if paths.remote is not None:
+        raise SpecError(
+            f"gc {paths.location}: is on an object store, where each trial keeps its newest two checkpoints and "
+            "nothing else is left; give a sweep in a folder"
+        )
     with locked(paths):
+        if lost := losses(paths.journal):
+            raise SweepStateError(
+                f"nothing was deleted: {lost}; go on with it first (`{paths.resume_command}`), or put the journal back"
+            )
         removals = plan_gc(paths, read_state(paths), stored_spec(paths).checkpoint.keep)
         if not is_dry_run:
             remove(removals)

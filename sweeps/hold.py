@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Self
+
+from sweeps.errors import SweepStateError
 
 STALE_S = 60.0
 """Seconds without a sign of life after which a holder counts as dead where no kernel can tell."""
@@ -83,9 +86,12 @@ class Hold:
     Parameters
     ----------
     beat : callable
-        Gives a sign of life; returns whether the sweep is still ours. OSError means that nobody could tell.
+        Gives a sign of life; returns why the sweep is no longer ours, None while it is. OSError means that nobody could
+        tell.
     every_s : float
         Seconds between two of them.
+    what : str
+        What is held, for messages.
     notes : sequence of str
         What a person should know of how it was taken.
 
@@ -95,10 +101,11 @@ class Hold:
         The same.
     """
 
-    def __init__(self, beat: Callable[[], bool], every_s: float, notes: Sequence[str] = ()) -> None:
+    def __init__(self, beat: Callable[[], str | None], every_s: float, what: str, notes: Sequence[str] = ()) -> None:
         self.notes = tuple(notes)
-        self._beat, self._every_s = beat, every_s
-        self._lost, self._ended, self._beating = Event(), Event(), Lock()
+        self._beat, self._every_s, self._what = beat, every_s, what
+        self._lost: str | None = None
+        self._ended, self._beating = Event(), Lock()
         self._beaten_at = _seconds()
 
     def is_lost(self) -> bool:
@@ -106,9 +113,28 @@ class Hold:
 
         Costs next to nothing while the heart beats. After a pause of the process or the machine it beats first.
         """
-        if not self._lost.is_set() and self._overdue_s() > 3 * self._every_s:
+        if self._lost is None and self._overdue_s() > 3 * self._every_s:
             self._give_sign()
-        return self._lost.is_set() or self._overdue_s() > STALE_S
+        if self._lost is None and (silent_s := self._overdue_s()) > STALE_S:
+            self._lost = (
+                f"could not be reached for {silent_s:.0f} s to give a sign of life, so another driver may have taken "
+                "it over"
+            )
+        return self._lost is not None
+
+    def refuse_lost(self) -> None:
+        """Passes while `is_lost` is false; to be called right before anything is written.
+
+        Raises
+        ------
+        SweepStateError
+            It is lost; the message tells why and how to go on.
+        """
+        if self.is_lost():
+            raise SweepStateError(
+                f"{self._what} {self._lost}; this driver writes nothing more\n"
+                f"when no other driver is at work, go on with: sweeps resume {shlex.quote(self._what)}"
+            )
 
     @contextmanager
     def beating(self) -> Iterator[Self]:
@@ -122,17 +148,15 @@ class Hold:
             thread.join(self._every_s)
 
     def _keep_beating(self) -> None:
-        while not self._ended.wait(self._every_s) and not self._lost.is_set():
+        while not self._ended.wait(self._every_s) and self._lost is None:
             self._give_sign()
 
     def _give_sign(self) -> None:
         with self._beating:
             begun = _seconds()
             try:
-                if self._beat():
-                    self._beaten_at = begun
-                else:
-                    self._lost.set()
+                self._lost = self._beat() or self._lost
+                self._beaten_at = begun
             except OSError as error:
                 logger.warning("no sign of life could be given: %s", error)
 

@@ -16,10 +16,6 @@ from trainables.tensors import TensorData
 from trainables.trial import TrialRun, tune_result
 
 SCHEDULERS = ("fifo", "asha", "median")
-"""Those that never pause a trial, which nobody here could wake again."""
-
-
-SCHEDULERS = ("fifo", "asha", "median")
 """Those that only go on or stop; the others pause trials."""
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -27,11 +27,9 @@ FORMAT = 1
 
 _read_json = json.JSONDecoder().raw_decode
 _MARK = "acknowledged.json"
-# Seconds between two marks: on a disk, where they need no sync, and on a store, where each is a request; and between
-# two segments there.
+# Seconds between two marks: on a disk, where they need no sync, and on a store, where each is a request.
 _MARK_EVERY_S = 1.0
 _STORE_MARK_EVERY_S = 20.0
-_SEGMENT_EVERY_S = 1.0
 
 
 class Journal:
@@ -47,6 +45,8 @@ class Journal:
     remote : RemoteFolder, optional
         The folder in the store that this one is a copy of: what is flushed becomes a numbered segment, one object that
         never changes, there and then here.
+    guard : callable, optional
+        Raises when this process may write no more, as `sweeps.hold.Hold.refuse_lost`; asked before each write.
 
     Attributes
     ----------
@@ -59,12 +59,15 @@ class Journal:
         The journal is missing or empty, or a line before the last is damaged.
     """
 
-    def __init__(self, folder: Path, remote: RemoteFolder | None = None) -> None:
+    def __init__(
+        self, folder: Path, remote: RemoteFolder | None = None, guard: Callable[[], None] = lambda: None
+    ) -> None:
+        guard()
         self.lost = losses(folder)
-        self._folder, self._remote = folder, remote
+        self._folder, self._remote, self._guard = folder, remote, guard
         self._seq, ends = _check(folder)
         self._acknowledged, self._bytes = self._seq, sum(ends.values())
-        self._sink = GrowingFile(folder, ends) if remote is None else Segments(folder, remote, len(ends))
+        self._sink = GrowingFile(folder, ends) if remote is None else Segments(folder, remote)
         self._pending: list[bytes] = []
         self._flushed_at = self._marked_at = -math.inf
 
@@ -87,17 +90,23 @@ class Journal:
         Parameters
         ----------
         force : bool, default=False
-            Also where a store was written to less than a second ago, which else goes on collecting.
+            Also where a store was written to a moment ago, which else goes on collecting.
 
         Returns
         -------
         bool
             Whether all that was appended is recorded now.
+
+        Raises
+        ------
+        SweepStateError
+            Another process writes here too, or has taken the sweep over.
         """
+        self._guard()
         if not self._pending:
             return True
         now = time.monotonic()
-        if self._remote is not None and not force and now - self._flushed_at < _SEGMENT_EVERY_S:
+        if not force and now - self._flushed_at < self._sink.pause_s:
             return False
         lines = b"".join(self._pending)
         self._sink.write(lines)
@@ -129,6 +138,7 @@ class Journal:
 
         It is not synced: written after the records, it is never ahead of them, and an older mark only says less.
         """
+        self._guard()
         mark = json.dumps({"seq": self._acknowledged, "bytes": self._bytes}).encode()
         beside = self._folder / f".{_MARK}.part"
         beside.write_bytes(mark)

@@ -1,4 +1,4 @@
-"""Leases: one driver at a time for a sweep on an object store, which has no locks. Knows nothing of sweeps."""
+"""Leases: one holder at a time of a folder on an object store, which has no locks. Reads nothing else there."""
 
 from __future__ import annotations
 
@@ -69,14 +69,17 @@ def leased(folder: RemoteFolder, what: str) -> Iterator[Hold]:
     me = Holder.myself()
     name, notes = _acquire(folder, me, what)
 
-    def beat() -> bool:
-        if name not in (entry.name for entry in folder.entries()):
-            return False
-        _write(folder, name, me, _HOLDER)
-        return True
+    def beat() -> str | None:
+        if name in (entry.name for entry in folder.entries()):
+            _write(folder, name, me, _HOLDER)
+            # Held up before it arrived, the write may have brought back a lease that another had deleted as dead.
+            if not any(seen.state == _HOLDER and not seen.is_dead for seen in _others(folder, name)):
+                return None
+            folder.delete(name)
+        return "was taken over by another driver while this one seemed dead"
 
     try:
-        with Hold(beat, _EVERY_S, notes).beating() as hold:
+        with Hold(beat, _EVERY_S, what, notes).beating() as hold:
             yield hold
     finally:
         _let_go(folder, name)

@@ -11,11 +11,12 @@ from typing import Any
 from rich.console import RenderableType
 
 from sweeps.errors import SpecError, SweepStateError, did_you_mean
-from sweeps.lock import is_held
 from sweeps.output import Answer, Row, brief, columns, duration, fields, flat
 from sweeps.records import SweepState, TrialRecord, TrialStatus
 from sweeps.results import SweepResult
+from sweeps.standing import goes_on, n_ended, n_planned, status_of, trials_of
 from sweeps.storage import DEFAULT_STORAGE, SweepPaths
+from trainables.objective import Objective
 
 TABLE_LIMIT = 20
 """Rows that a table shows unless told otherwise."""
@@ -34,15 +35,9 @@ def list_sweeps(found: Iterable[SweepPaths], now: datetime) -> Answer:
         What ages are counted from.
     """
     rows = [_sweep_row(paths) for paths in found]
-    return Answer(rows, rows, [columns([_sweep_cells(row, now) for row in rows])] if rows else [])
-
-
-def status_of(result: SweepResult) -> str:
-    """``running``, ``complete`` or ``interrupted``."""
-    reason = result.state.attempts[-1].get("reason") if result.state.attempts else None
-    if reason is None:
-        return "running" if is_held(result.paths) else "interrupted"
-    return "interrupted" if reason == "interrupted" else "complete"
+    problems = [f"{row['name']}: {row['problem']}" for row in rows if "problem" in row]
+    table = [columns([_sweep_cells(row, now) for row in rows])] if rows else []
+    return Answer(rows, rows, [*table, *(["", *problems] if problems else [])])
 
 
 def show_sweep(result: SweepResult, *, sort: str = "trial", limit: int | None = None) -> Answer:
@@ -54,6 +49,7 @@ def show_sweep(result: SweepResult, *, sort: str = "trial", limit: int | None = 
         The sweep.
     sort : str, default="trial"
         A column as CSV names it (``score``, ``fit_s``, ``params.lr``); ``score`` has the best first, others the least.
+        A minus before it turns that round.
     limit : int, optional
         Most trials; 0 has all. By default a table has 20 and other forms have all.
 
@@ -62,13 +58,14 @@ def show_sweep(result: SweepResult, *, sort: str = "trial", limit: int | None = 
     SpecError
         There is no such column.
     """
-    records = _sorted(result.state, sort)
+    records = _sorted(trials_of(result), sort, result.state.objective)
     chosen = records[:limit] if limit else records
     shown = chosen if limit is not None else chosen[:TABLE_LIMIT]
     head = {"name": result.paths.name, "status": status_of(result), "trials": len(records)}
+    head["n_trials"] = n_planned(result)
     head |= {key: result.manifest[key] for key in ("metric", "goal", "created", "data", "versions", "notes")}
     rows = [trial_row(record) for record in chosen]
-    parts = [fields(_head(result)), "", *_trial_table(result.state, shown)]
+    parts = [fields(_head(result)), "", *_trial_table(records, shown)]
     if len(shown) < len(records):
         parts.append(f"{len(shown)} of {len(records)} trials; --limit 0 shows all")
     failures = failure_lines(result.state)
@@ -84,7 +81,7 @@ def show_trial(result: SweepResult, trial: int, *, limit: int | None = None) -> 
     SpecError
         There is no such trial.
     """
-    trials = result.state.trials
+    trials = {record.trial: record for record in trials_of(result)}
     if trial not in trials:
         raise SpecError(f"no trial {trial} in {result.paths.name}; it has {len(trials)} trials, numbered from 0")
     record = trials[trial]
@@ -130,7 +127,7 @@ def summary(result: SweepResult) -> Answer:
     found = {"best": f"none of {len(state.trials)} trials has a score"}
     if best is not None:
         found = {"best": _best_text(result), "params": brief(best.best_params)}
-    found |= {"trials": _counts_text(state), "results": result.paths.location}
+    found |= {"trials": _counts_text(result), "results": result.paths.location}
     name, where = result.paths.name, ""
     if result.paths.remote is not None:
         name = shlex.quote(result.paths.location)
@@ -140,7 +137,9 @@ def summary(result: SweepResult) -> Answer:
     if best is not None:
         verbs += [f"best {name}{where} -o json", f"export {name}{where} --to model -f best-net"]
     verbs.append(f"export {name}{where} --to csv -f trials.csv")
-    return Answer(found, [found], [fields(found), "", "next:", *(f"  sweeps {verb}" for verb in verbs)])
+    following = [result.paths.resume_command] if goes_on(result) else []
+    following += [f"sweeps {verb}" for verb in verbs]
+    return Answer(found, [found], [fields(found), "", "next:", *(f"  {command}" for command in following)])
 
 
 def failure_lines(state: SweepState) -> list[str]:
@@ -157,14 +156,17 @@ def failure_lines(state: SweepState) -> list[str]:
 
 
 def trial_row(record: TrialRecord) -> dict[str, Any]:
-    """A trial as plain data; ``epoch`` is the one of its score."""
+    """A trial as plain data; ``epoch`` is the one of its score, ``params`` are those in force.
+
+    Under PBT those change, and then they are the params that the score was reached with.
+    """
     return {
         "trial": record.trial,
         "status": str(record.status),
         "score": record.best_value,
         "epoch": record.best_epoch,
         "epochs": record.epoch,
-        "params": record.params if record.best_params is None else record.best_params,
+        "params": (record.best_params if record.exploited else None) or record.params,
         **record.costs,
         "rung": record.rung,
         "cause": record.cause,
@@ -187,7 +189,8 @@ def _sweep_row(paths: SweepPaths) -> dict[str, Any]:
         "name": paths.name,
         "status": status_of(result),
         "trials": len(state.trials),
-        "ended": sum(record.status.is_end for record in state.trials.values()),
+        "n_trials": n_planned(result),
+        "ended": n_ended(result),
         "score": best.best_value if best else None,
         "metric": result.manifest["metric"],
         "created": result.manifest["created"],
@@ -196,22 +199,20 @@ def _sweep_row(paths: SweepPaths) -> dict[str, Any]:
 
 def _sweep_cells(row: Row, now: datetime) -> Row:
     if "problem" in row:
-        return {"name": row["name"], "status": f"{row['status']}: {row['problem']}"}
+        return {"name": row["name"], "status": row["status"]}
     age_s = (now - datetime.fromisoformat(row["created"])).total_seconds()
-    cells = {key: row[key] for key in ("name", "status", "trials", "score", "metric")}
-    return {**cells, "age": duration(age_s)}
+    cells = {"name": row["name"], "status": row["status"], "trials": f"{row['ended']}/{row['n_trials']}"}
+    return {**cells, "score": row["score"], "metric": row["metric"], "age": duration(age_s)}
 
 
 def _head(result: SweepResult) -> dict[str, str]:
     manifest = result.manifest
     data = manifest["data"]
-    reason = (result.state.attempts[-1] if result.state.attempts else {}).get("reason") or ""
-    status = status_of(result)
     head = {
-        "sweep": f"{result.paths.name}, {status}{f' ({reason})' if reason not in ('', status) else ''}",
+        "sweep": f"{result.paths.name}, {status_of(result)}",
         "metric": f"{manifest['metric']}, {manifest['goal']}",
         "data": f"{data['rows']} rows, {data['splits']} split{'s' if data['splits'] > 1 else ''}",
-        "trials": _counts_text(result.state),
+        "trials": _counts_text(result),
     }
     if result.state.best is not None:
         head["best"] = _best_text(result)
@@ -224,15 +225,17 @@ def _best_text(result: SweepResult) -> str:
     return f"{result.manifest['metric']} {brief(best.best_value)} in epoch {best.best_epoch} of trial {best.trial}"
 
 
-def _counts_text(state: SweepState) -> str:
-    counts = Counter(record.status for record in state.trials.values())
+def _counts_text(result: SweepResult) -> str:
+    state = result.state
+    counts = Counter(record.status for record in trials_of(result))
     parts = [f"{counts[status]} {status.lower()}" for status in TrialStatus if counts[status]]
-    return f"{len(state.trials)}: {', '.join(parts)}; {state.epochs} epochs" if parts else "0"
+    ended = f"{n_ended(result)}/{n_planned(result)} ended"
+    return f"{ended}: {', '.join(parts)}; {state.epochs} epochs" if parts else ended
 
 
-def _trial_table(state: SweepState, records: Sequence[TrialRecord]) -> list[RenderableType]:
-    constants = _constants(state.trials.values())
-    return [columns([_trial_cells(record, constants) for record in records])] if records else ["no trials yet"]
+def _trial_table(records: Sequence[TrialRecord], shown: Sequence[TrialRecord]) -> list[RenderableType]:
+    constants = _constants(records)
+    return [columns([_trial_cells(record, constants) for record in shown])] if shown else ["no trials yet"]
 
 
 def _trial_cells(record: TrialRecord, constants: Mapping[str, Any]) -> Row:
@@ -249,20 +252,21 @@ def _constants(records: Iterable[TrialRecord]) -> dict[str, Any]:
     return {key: value for key, value in every[0].items() if all(other.get(key) == value for other in every[1:])}
 
 
-def _sorted(state: SweepState, sort: str) -> list[TrialRecord]:
-    rows = {record.trial: dict(flat(trial_row(record))) for record in state.trials.values()}
+def _sorted(records: Sequence[TrialRecord], sort: str, objective: Objective) -> list[TrialRecord]:
+    column = sort.removeprefix("-")
+    rows = {record.trial: dict(flat(trial_row(record))) for record in records}
     known = list(dict.fromkeys(name for row in rows.values() for name in row))
-    if known and sort not in known:
-        raise SpecError(f"--sort {sort}: no such column; {did_you_mean(sort, known)}")
-    turn: Callable[[float], float] = state.objective.loss if sort == "score" else lambda value: value
+    if known and column not in known:
+        raise SpecError(f"--sort {sort}: no such column; {did_you_mean(column, known)}")
+    turn: Callable[[float], float] = objective.loss if column == "score" else lambda value: value
 
     def place(record: TrialRecord) -> tuple[int, float, str]:
-        value = rows[record.trial].get(sort)
-        if isinstance(value, (int, float)):
-            return 0, turn(value), ""
-        return (2, 0.0, "") if value is None else (1, 0.0, str(value))
+        value = rows[record.trial][column]
+        return (0, turn(value), "") if isinstance(value, (int, float)) else (1, 0.0, str(value))
 
-    return sorted(state.trials.values(), key=place)
+    valued = [record for record in records if rows[record.trial].get(column) is not None]
+    rest = [record for record in records if rows[record.trial].get(column) is None]
+    return [*sorted(valued, key=place, reverse=sort.startswith("-")), *rest]
 
 
 def _numbers(trials: Sequence[int]) -> str:

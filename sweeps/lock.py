@@ -14,9 +14,10 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from sweeps.errors import InfeasibleError, SweepStateError
-from sweeps.hold import STALE_S, Hold, Holder, is_process
+from sweeps.hold import STALE_S, Hold, Holder
 from sweeps.lease import in_use, lease_holder, leased
 from sweeps.storage import SweepPaths, bring_up_to_date, write_text
+from sweeps.working_copy import COPYING
 from trainables.remote import RemoteFolder, StorageError
 
 __all__ = ["STALE_S", "Hold", "Holder", "ask_to_stop", "asked_to_stop", "clear_stop", "holder", "is_held", "locked"]
@@ -46,8 +47,9 @@ def locked(paths: SweepPaths) -> AbstractContextManager[Hold]:
 def holder(paths: SweepPaths) -> Holder | None:
     """The driver that seems to be at work, or None.
 
-    One of this machine is judged by its process, others by their last sign of life and this machine's clock. Only
-    looks, since a reader that took the lock could keep a driver from starting.
+    One of this machine is judged by its process; others, and those of another container or before a restart of the
+    machine, by their last sign of life and this machine's clock. Only looks, since a reader that took the lock could
+    keep a driver from starting.
     """
     if paths.remote is not None:
         return lease_holder(paths.remote / paths.lock.name)
@@ -72,7 +74,8 @@ def ask_to_stop(paths: SweepPaths, *, now: bool = False) -> None:
     """
     text = json.dumps({"now": now}) + "\n"
     if paths.remote is None:
-        write_text(paths.stop, text)
+        with _as_file(paths.stop):
+            write_text(paths.stop, text)
     else:
         paths.remote.write_bytes(paths.stop.name, text.encode())
 
@@ -80,7 +83,8 @@ def ask_to_stop(paths: SweepPaths, *, now: bool = False) -> None:
 def asked_to_stop(paths: SweepPaths) -> Literal["drain", "now"] | None:
     """What `ask_to_stop` asked for; on an object store a request, so look every few seconds only."""
     try:
-        text = paths.stop.read_bytes() if paths.remote is None else paths.remote.read_bytes(paths.stop.name)
+        with _as_file(paths.stop):
+            text = paths.stop.read_bytes() if paths.remote is None else paths.remote.read_bytes(paths.stop.name)
     except FileNotFoundError:
         return None
     return "now" if b"true" in text else "drain"
@@ -89,7 +93,8 @@ def asked_to_stop(paths: SweepPaths) -> Literal["drain", "now"] | None:
 def clear_stop(paths: SweepPaths) -> None:
     """Takes the request back, as a driver does that begins."""
     if paths.remote is None:
-        paths.stop.unlink(missing_ok=True)
+        with _as_file(paths.stop):
+            paths.stop.unlink(missing_ok=True)
     else:
         paths.remote.delete(paths.stop.name)
 
@@ -97,7 +102,7 @@ def clear_stop(paths: SweepPaths) -> None:
 @contextmanager
 def _leased(paths: SweepPaths, remote: RemoteFolder) -> Iterator[Hold]:
     try:
-        with leased(remote / paths.lock.name, paths.location) as hold, FileLock(paths.lock, timeout=_COPYING_S):
+        with _locked_copy(paths), leased(remote / paths.lock.name, paths.location) as hold:
             clear_stop(paths)
             bring_up_to_date(paths)
             yield hold
@@ -106,15 +111,32 @@ def _leased(paths: SweepPaths, remote: RemoteFolder) -> Iterator[Hold]:
 
 
 @contextmanager
+def _locked_copy(paths: SweepPaths) -> Iterator[None]:
+    """Keeps other drivers of this machine out, as one that sleeps, whose lease has run out, may still have its copy."""
+    lock = FileLock(paths.lock, timeout=0)
+    with FileLock(paths.root / COPYING, timeout=_COPYING_S):  # readers, who take the lock too, let go first
+        try:
+            lock.acquire()
+        except Timeout:
+            name = holder(paths) or "another process of this machine"
+            raise SweepStateError(in_use(paths.location, name)) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def _locked_file(paths: SweepPaths) -> Iterator[Hold]:
     lock = _acquire(paths)
     try:
         notes = _take_over(paths)
-        own = Holder.myself().to_json()
+        own = Holder.myself().to_json().encode()
+        lock_file = _identity(paths.lock)
         clear_stop(paths)  # before anybody can know of this driver and ask it to stop
-        write_text(paths.holder, own)
+        write_text(paths.holder, own.decode())
         try:
-            with Hold(lambda: _beat(paths.holder, own), _EVERY_S, notes).beating() as hold:
+            with Hold(lambda: _beat(paths, own, lock_file), _EVERY_S, str(paths.root), notes).beating() as hold:
                 yield hold
         finally:
             _unname(paths.holder, own)
@@ -150,33 +172,50 @@ def _take_over(paths: SweepPaths) -> list[str]:
     before = _read_holder(paths.holder, _file_system_time(paths.root))
     if before is None:
         return []
-    if before.host != Holder.myself().host and before.age_s < STALE_S:
+    me = Holder.myself()
+    # A number that this very process has now is that of a dead one: the first of a container that started again.
+    is_alive = before.is_dead is False and before.pid != me.pid
+    if (is_alive or before.host != me.host) and before.age_s < STALE_S:
+        why = "the file `lock` was deleted" if is_alive else "locks of this file system do not work between machines"
         raise SweepStateError(
-            f"{paths.root} is in use by {before}, though its lock was free: locks of this file system do not work "
-            f"between machines. Wait for that process, or stop it; if it is dead, try again in {STALE_S:.0f} s"
+            f"{paths.root} is in use by {before}, though its lock was free: {why}. Wait for that process, or stop it; "
+            f"if it is dead, try again in {STALE_S:.0f} s"
         )
     return [f"took over from {before}, which died without letting go"]
 
 
-def _unname(path: Path, own: str) -> None:
+def _unname(path: Path, own: bytes) -> None:
     with suppress(FileNotFoundError):  # deleted with its sweep
-        if path.read_text(encoding="utf-8") == own:
+        if path.read_bytes() == own:
             path.unlink()
 
 
-def _beat(path: Path, own: str) -> bool:
+def _beat(paths: SweepPaths, own: bytes, lock_file: tuple[int, int] | None) -> str | None:
+    """Renews the holder's name; returns why the sweep is no longer this driver's."""
+    if _identity(paths.lock) != lock_file:
+        return f"is not locked any more: {paths.lock} was deleted or replaced"
     try:
-        if path.read_text(encoding="utf-8") != own:
-            return False
-        os.utime(path)
+        if paths.holder.read_bytes() != own:
+            return "was taken over by another driver"
+        os.utime(paths.holder)
+    except FileNotFoundError:  # deleted by hand, as its driver still has the lock
+        with paths.holder.open("xb") as file:  # never in the place of another's
+            file.write(own)
+    return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
     except FileNotFoundError:
-        return False
-    return True
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _read_holder(path: Path, now: float) -> Holder | None:
     try:
-        with path.open("rb") as file:  # opened first, since a network file system answers for closed files from memory
+        # Opened first, since a network file system answers for closed files from memory.
+        with _as_file(path), path.open("rb") as file:
             return Holder.read(file.read(), max(0.0, now - os.fstat(file.fileno()).st_mtime))
     except FileNotFoundError:
         return None
@@ -192,6 +231,12 @@ def _file_system_time(folder: Path) -> float:
 
 
 def _seems_dead(found: Holder) -> bool:
-    if found.host == Holder.myself().host:
-        return not is_process(found.pid)
-    return found.age_s >= STALE_S
+    return found.age_s >= STALE_S if found.is_dead is None else found.is_dead
+
+
+@contextmanager
+def _as_file(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except IsADirectoryError as error:
+        raise SweepStateError(f"{path}: is a directory, where a file of the sweep belongs; delete it") from error

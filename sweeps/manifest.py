@@ -6,15 +6,14 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from skorch import NeuralNet
 
-from search_spaces.labels import is_import_string
-from sweeps.fingerprints import comparable
+from sweeps.fingerprints import comparable, python_objects
 from sweeps.imports import resolve_import
 from sweeps.plan import SweepPlan
 
@@ -45,7 +44,7 @@ def make_manifest(plan: SweepPlan, net: str | None, search_path: Sequence[Path])
         "net": net,
         "net_is_callable": net is None or not isinstance(resolve_import(net, search_path), NeuralNet),
         "net_class": f"{type(job.net).__module__}.{type(job.net).__qualname__}",
-        "objects": {name: _unimportable(labels) for name, labels in job.objects.items() if _unimportable(labels)},
+        "objects": python_objects(job.objects),
         "takes_classes": "classes" in job.net.get_params(deep=False),
         "classes": None if data.classes is None else data.classes.tolist(),
         "search_path": [str(folder) for folder in search_path],
@@ -58,7 +57,3 @@ def make_manifest(plan: SweepPlan, net: str | None, search_path: Sequence[Path])
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "host": {"name": socket.gethostname(), "platform": sys.platform},
     }
-
-
-def _unimportable(labels: Iterable[str]) -> list[str]:
-    return [label for label in labels if not is_import_string(label)]

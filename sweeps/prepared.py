@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -128,22 +128,24 @@ class PreparedSweep:
         Raises
         ------
         SweepStateError
-            Net or data have changed.
+            Net, data or what the sweep's own sweep.yaml says of them have changed.
         """
         paths, watcher = sweep.paths, terms.watcher
+        _tell(watcher, sweep.refuse_edited_spec(terms.accept_changes))
         check_place(self.config, terms)
         check_keep(paths, self.config.checkpoint.keep)
         check_free_space(paths, self.config.checkpoint.min_free_gb)
         watcher.tell("checking net, data and parameters with a probe epoch")
         plan = told(self.plan(list(sweep.state.trials.values())), watcher)
-        for line in refuse_changes(plan, sweep.manifest, terms.accept_changes):
-            watcher.tell(f"note: {line}")
+        _tell(watcher, refuse_changes(plan, sweep.manifest, terms.accept_changes))
         if terms.accept_changes:
             sweep.accept(plan)
         if extension is not None:
-            sweep.extend(plan, extension, dump_spec(self.written))
-            _say_if_over(plan, sweep, watcher)
+            _tell(watcher, sweep.extend(plan, extension, dump_spec(self.written)))
+        sweep.note_choices(plan)
         attempt = sweep.attempt(plan, watcher, retry_failed)
+        if attempt.is_needed:
+            _say_if_over(plan, sweep, watcher)
         if not attempt.is_needed and sweep.is_closed:
             watcher.tell(f"{paths.location} is complete: nothing is left to do; `sweeps extend` gives it more")
         elif not attempt.is_needed:
@@ -157,6 +159,11 @@ class PreparedSweep:
         if self.config.data is not None and self.data is self.config.data:
             return load_data(self.config, self.search_path[0])
         return as_pair(self.data)
+
+
+def _tell(watcher: Watcher, notes: Iterable[str]) -> None:
+    for note in notes:
+        watcher.tell(f"note: {note}")
 
 
 def _say_if_over(plan: SweepPlan, sweep: TakenSweep, watcher: Watcher) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,8 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from sweeps.output import brief, columns, duration, fields
-from sweeps.records import SweepState, TrialRecord, TrialStatus
+from sweeps.records import SweepState
+from sweeps.snapshot import FailureCount, Snapshot, snapshot
 
+_WIDTH = 78  # of the panel; one as wide as what it says would jump from frame to frame
 _REDRAW_S = 0.25
 _LINE_S = 5.0
 _BEST_LINE_S = 1.0
@@ -26,110 +26,12 @@ _BEST_LINE_S = 1.0
 _MOST_SHARE = 0.05
 
 
-@dataclass(frozen=True)
-class RungCount:
-    """How many trials reached a rung, and how many were stopped there."""
-
-    epoch: int
-    reached: int
-    stopped: int
-
-
-@dataclass(frozen=True)
-class BestSoFar:
-    """The best epoch of all trials so far."""
-
-    score: float
-    epoch: int
-    trial: int
-
-
-@dataclass(frozen=True)
-class FailureCount:
-    """Failed trials of one cause, and the first line of the latest error."""
-
-    cause: str
-    trials: int
-    error: str
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Where a sweep stands.
-
-    Attributes
-    ----------
-    metric : str
-        What a score is.
-    n_trials : int
-        How many trials there will be.
-    counts : mapping of TrialStatus to int
-        Trials that stand at each status; without zeros.
-    epochs : int
-        Epochs trained in all trials together.
-    best : BestSoFar or None
-        None before the first score.
-    rungs : tuple of RungCount
-        Ascending.
-    failures : tuple of FailureCount
-        Most frequent first.
-    elapsed_s : float
-        Seconds since the first trial started.
-    eta_s : float or None
-        Seconds that are left if the rest is like the trials that have ended; None before one has.
-    """
-
-    metric: str
-    n_trials: int
-    counts: Mapping[TrialStatus, int]
-    epochs: int
-    best: BestSoFar | None
-    rungs: tuple[RungCount, ...]
-    failures: tuple[FailureCount, ...]
-    elapsed_s: float
-    eta_s: float | None
-
-    @property
-    def n_ended(self) -> int:
-        """Trials that train no more."""
-        return sum(count for status, count in self.counts.items() if status.is_end)
-
-
-def snapshot(state: SweepState, n_trials: int, rungs: Sequence[int], elapsed_s: float) -> Snapshot:
-    """Counts what a state says.
-
-    Parameters
-    ----------
-    state : SweepState
-        Only read.
-    n_trials : int
-        How many trials there will be.
-    rungs : sequence of int
-        Epochs at which the scheduler compares.
-    elapsed_s : float
-        Seconds since the first trial started.
-    """
-    records = state.trials.values()
-    counts = Counter(record.status for record in records)
-    best = state.best
-    return Snapshot(
-        metric=state.objective.metric,
-        n_trials=n_trials,
-        counts={status: counts[status] for status in TrialStatus if counts[status]},
-        epochs=state.epochs,
-        best=None if best is None else BestSoFar(best.best_value or 0.0, best.best_epoch or 0, best.trial),
-        rungs=_count_rungs([(record.epoch, record.rung) for record in records], rungs),
-        failures=_count_failures([record for record in records if record.status is TrialStatus.FAILED]),
-        elapsed_s=elapsed_s,
-        eta_s=_eta_s(state, n_trials, elapsed_s),
-    )
-
-
 def as_line(found: Snapshot) -> str:
     """A snapshot on one line, for logs."""
     parts = [f"{found.n_ended}/{found.n_trials} trials ended ({_counts(found)})", _epochs(found)]
     parts += [f"best {_best(found)}"] if found.best else []
     parts += [f"{failure.trials} failed: {failure.error}" for failure in found.failures[:1]]
+    parts += [f"{failure.trials} retried: {failure.error}" for failure in found.retries[:1]]
     parts.append(f"after {duration(found.elapsed_s)}")
     parts += [f"about {duration(found.eta_s)} left"] if found.eta_s else []
     return " | ".join(parts)
@@ -144,14 +46,12 @@ def as_panel(found: Snapshot) -> RenderableType:
         "best": _best(found) if found.best else "no score yet",
         "time": f"{duration(found.elapsed_s)}{left}",
     }
-    if found.failures:
-        failed = (f"{failure.trials} ({failure.cause}): {failure.error}" for failure in found.failures)
-        lines["failed"] = "\n".join(failed)
+    lines |= {name: _causes(some) for name, some in (("failed", found.failures), ("retried", found.retries)) if some}
     bar = Table.grid()
     bar.add_row(ProgressBar(total=max(1, found.n_trials), completed=found.n_ended, width=60))
     rows = [{"epoch": rung.epoch, "reached": rung.reached, "stopped": rung.stopped} for rung in found.rungs]
     below: list[RenderableType] = ["", columns(rows)] if rows else []
-    return Panel(Group(bar, fields(lines), *below), expand=False)
+    return Panel(Group(bar, fields(lines), *below), width=_WIDTH)
 
 
 class Watcher(Protocol):
@@ -204,6 +104,7 @@ class Progress:
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._state: SweepState | None = None
         self._started: float | None = None
+        self._epochs_before = 0
         self._drawn_at = float("-inf")
         self._wait_s = 0.0
         self._best: float | None = None
@@ -216,6 +117,8 @@ class Progress:
         """Takes notice of a new state; draws it if it is time."""
         if not state.trials:
             return
+        if self._state is None and len(state.attempts) > 1:
+            self._epochs_before = state.epochs
         self._state = state
         if self._is_due():
             self._draw(state)
@@ -243,7 +146,7 @@ class Progress:
             self._started = began
         attempt = state.attempts[-1]
         elapsed_s = 0.0 if self._started is None else began - self._started
-        found = snapshot(state, attempt["n_trials"], attempt["rungs"], elapsed_s)
+        found = snapshot(state, attempt["n_trials"], attempt["rungs"], elapsed_s, self._epochs_before)
         if self._live is None:
             self.tell(as_line(found))
         else:
@@ -259,7 +162,7 @@ def _score(state: SweepState | None) -> float | None:
 
 
 def _counts(found: Snapshot) -> str:
-    return ", ".join(f"{count} {status.lower()}" for status, count in found.counts.items())
+    return ", ".join(f"{count} {standing.lower()}" for standing, count in found.counts.items())
 
 
 def _epochs(found: Snapshot) -> str:
@@ -273,23 +176,5 @@ def _best(found: Snapshot) -> str:
     return f"{found.metric} {brief(best.score)} (trial {best.trial}, epoch {best.epoch})" if best else ""
 
 
-def _count_rungs(reached: Sequence[tuple[int, int | None]], rungs: Sequence[int]) -> tuple[RungCount, ...]:
-    epochs = sorted(epoch for epoch, _ in reached)
-    stopped = Counter(rung for _, rung in reached)
-    return tuple(RungCount(rung, sum(epoch >= rung for epoch in epochs), stopped[rung]) for rung in rungs)
-
-
-def _count_failures(failed: Sequence[TrialRecord]) -> tuple[FailureCount, ...]:
-    counts = Counter(record.cause or "unknown" for record in failed)
-    latest = {record.cause or "unknown": (record.error or "unknown error").splitlines()[0] for record in failed}
-    return tuple(FailureCount(cause, count, latest[cause]) for cause, count in counts.most_common())
-
-
-def _eta_s(state: SweepState, n_trials: int, elapsed_s: float) -> float | None:
-    ended = [record.epoch for record in state.trials.values() if record.status.is_end]
-    epochs = state.epochs
-    if not ended or not epochs or len(ended) in (n_trials, len(state.trials)):
-        return None  # nothing to go by, or nothing that goes on
-    of_one = sum(ended) / len(ended)
-    left = of_one * (n_trials - len(ended)) - (epochs - sum(ended))
-    return max(0.0, left) * elapsed_s / epochs
+def _causes(failures: Sequence[FailureCount]) -> str:
+    return "\n".join(f"{failure.trials} ({failure.cause}): {failure.error}" for failure in failures)

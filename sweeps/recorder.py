@@ -183,7 +183,7 @@ class Recorder:
         rows = [row for row in checkpoint.read_log(found) if row["epoch"] > record.epoch] if found else []
         if found and rows:
             content = {"costs": record.costs, "checkpoint": found.name, "placement": record.placement}
-            self.record("report", trial=record.trial, rows=rows, **content)
+            self.record("report", trial=record.trial, rows=rows, recovered=True, **content)
 
     def _fail(self, record: TrialRecord, failure: Failure) -> None:
         error = f"{failure.error}\n{failure.trace}"

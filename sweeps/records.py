@@ -49,13 +49,13 @@ class TrialRecord:
         The best epoch, its metric and the params it was reached with; None before the first finite value.
     rung : int or None
         Epoch at which the scheduler stopped it.
+    unjudged : int or None
+        Its last epoch, where that was found in its checkpoint after the driver had ended: no scheduler heard of it.
     cause, error : str or None
         Why it failed: ``user``, ``oom``, ``worker_died``, ...; the last line of the error and its trace.
     failures : list of dict
         Every failure, also those that were retried: ``cause``, ``error``, ``epoch``, and ``peak_memory_bytes`` of one
         for lack of memory.
-    checkpoint : str or None
-        Name of its newest checkpoint.
     placement : dict
         ``node``, ``pid``, ``gpu`` of the worker that reported last.
     exploited : bool
@@ -73,10 +73,10 @@ class TrialRecord:
     best_value: float | None = None
     best_params: dict[str, Any] | None = None
     rung: int | None = None
+    unjudged: int | None = None
     cause: str | None = None
     error: str | None = None
     failures: list[dict[str, Any]] = field(default_factory=list)
-    checkpoint: str | None = None
     placement: dict[str, Any] = field(default_factory=dict)
     exploited: bool = False
     started: float | None = None
@@ -102,8 +102,8 @@ class SweepState:
         By number.
     attempts : list of dict
         Runs of the driver.
-    spec : str or None
-        The sweep.yaml of an extension that no attempt has followed yet.
+    extension : dict or None
+        The record of an extension that no attempt has followed yet.
     best : TrialRecord or None
         The trial that reached the best value first; one that failed has no weights to show for it and does not count.
     """
@@ -113,7 +113,7 @@ class SweepState:
         self.trials: dict[int, TrialRecord] = {}
         self.attempts: list[Event] = []
         self.best: TrialRecord | None = None
-        self.spec: str | None = None
+        self.extension: Event | None = None
         self._apply: dict[str, Callable[[Event], None]] = {
             "attempt": self._on_attempt,
             "attempt_end": self._on_attempt_end,
@@ -155,13 +155,15 @@ class SweepState:
 
     def _on_attempt(self, event: Event) -> None:
         self.attempts.append(event)
-        self.spec = None
+        self.extension = None
 
     def _on_extend(self, event: Event) -> None:
-        self.spec = event["spec"]
+        self.extension = event
         for trial, params in event["prolonged"].items():
             record = self.trials[int(trial)]
             record.params, record.status, record.rung = params, TrialStatus.PENDING, None
+        for trial, params in event.get("lengthened", {}).items():
+            self.trials[int(trial)].params = params
 
     def _on_trial(self, event: Event) -> None:
         self.trials[event["trial"]] = TrialRecord(event["trial"], with_shared_keys(event["params"]))
@@ -175,7 +177,6 @@ class SweepState:
         record = self.trials[event["trial"]]
         record.costs = event["costs"]
         record.placement = event["placement"]
-        record.checkpoint = event["checkpoint"] or record.checkpoint
         if event.get("resumed_at") is not None:
             self._take_back(record, event["resumed_at"])
         # One that had ended before it was resumed is packed.
@@ -183,6 +184,7 @@ class SweepState:
         for row in event["rows"]:
             rows[int(row["epoch"])] = row
             self._judge(record, row)
+        record.unjudged = record.epoch if event.get("recovered") else None
         self.best = self._better(self.best, record)
 
     def _take_back(self, record: TrialRecord, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""Retention: which checkpoints a sweep still needs, deletion of the others, and the least free space. Writes none."""
+"""Retention: which checkpoints a sweep still needs, and deletion of the others. Makes none."""
 
 from __future__ import annotations
 
@@ -145,12 +145,18 @@ class Keeper:
         Kept up to date by others.
     keep : KeepConfig
         What to keep.
+    tell : callable
+        Told, once, that something cannot be deleted; `sweeps gc` does that later.
     """
 
-    def __init__(self, trials: Path, state: SweepState, keep: KeepConfig) -> None:
+    def __init__(
+        self, trials: Path, state: SweepState, keep: KeepConfig, tell: Callable[[str], None] = lambda line: None
+    ) -> None:
         self._trials = trials
         self._state = state
         self._keep = keep
+        self._tell = tell
+        self._has_told = False
         self._best = best_trials(state, keep.sweep_best)
         self._due: set[int] = set()
         self._unsaved: set[int] = set()
@@ -166,11 +172,6 @@ class Keeper:
         """Deletes what the ends that were noted have superseded; cheap where none was.
 
         Call it only when these ends are safely in the journal: a trial whose end is lost will be resumed.
-
-        Raises
-        ------
-        OSError
-            Something cannot be read or deleted.
         """
         if not self._due:
             return
@@ -198,8 +199,16 @@ class Keeper:
         for trial in sorted(trials):
             record = self._state.trials[trial]
             if is_finished(record):
-                number = _number_kept(record, self._keep, trial in self._best)
-                remove(_superseded(self._files(trial), number, self._keep, is_whole))
+                self._delete_of(record)
+
+    def _delete_of(self, record: TrialRecord) -> None:
+        number = _number_kept(record, self._keep, record.trial in self._best)
+        try:
+            remove(_superseded(self._files(record.trial), number, self._keep, is_whole))
+        except OSError as error:  # as of a file in use on NFS: no reason to end a sweep
+            if not self._has_told:
+                self._tell(f"note: not everything superseded can be deleted, so `sweeps gc` will find it: {error}")
+            self._has_told = True
 
     def _files(self, trial: int) -> TrialFiles:
         return TrialFiles.read(self._trials / checkpoint.trial_name(trial))

@@ -52,12 +52,13 @@ class AshaScheduler(AsyncHyperBandScheduler):
     def recall(self, state: SweepState) -> None:
         """Fills the rungs with what earlier attempts reported, so that no decision is revised or made on less.
 
-        A trial that was told to go on at a rung and reports there once more keeps its place in it.
+        A trial that was told to go on at a rung and reports there once more keeps its place in it. One whose last
+        epoch no scheduler has heard of is judged when it reports that.
         """
         for milestone, recorded in self._brackets[0]._rungs:
             epoch = math.ceil(milestone)
             for record in state.trials.values():
-                if epoch in record.rows:
+                if epoch in record.rows and epoch != record.unjudged:
                     told = _told(record, epoch, state.objective)
                     recorded[str(record.trial)] = told if state.objective.maximize else -told
 

@@ -55,7 +55,8 @@ def watched(start: Callable[[Progress], None], paths: SweepPaths, is_quiet: bool
             last: dict[str, Any] = result.state.attempts[-1] if result.state.attempts else {}
             is_interrupted = is_interrupted or last.get("reason", "interrupted") == "interrupted"
             code = _show(result, "none" if is_interrupted else fail_on)
-            number = signals.caught or last.get("signal")
+            # Of one that an earlier process caught, a sweep that this one found complete says nothing any more.
+            number = signals.caught or (last.get("signal") if is_interrupted else None)
             if is_interrupted or number:
                 note(f"interrupted; go on with: {paths.resume_command}")
                 return 128 + (number or signal.SIGINT)

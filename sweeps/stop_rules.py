@@ -80,11 +80,15 @@ class AllAlike:
     Parameters
     ----------
     most : int
-        So many alike failures, before any trial ended otherwise or reported an epoch that counts, are enough.
+        So many alike failures are enough, before any trial has ended otherwise or come further than those that failed.
+    state : SweepState
+        As it is when the attempt begins, and kept up to date.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, state: SweepState) -> None:
         self._most = most
+        self._state = state
+        self._began_at = {record.trial: record.epoch for record in state.trials.values()}
         self._failed: list[TrialRecord] = []
         self._is_over = False
 
@@ -99,8 +103,15 @@ class AllAlike:
         """The reason, once there is one."""
         if self._is_over or len(self._failed) < self._most:
             return None
-        self._is_over = not alike([_failure_of(record) for record in self._failed])
+        is_alike = alike([_failure_of(record) for record in self._failed])
+        self._is_over = not is_alike or self._is_one_further()
         return None if self._is_over else FAILING
+
+    def _is_one_further(self) -> bool:
+        """Whether a trial that runs has trained, in this attempt, to an epoch that none of the failed came to."""
+        reached = max(record.epoch for record in self._failed)
+        running = (record for record in self._state.trials.values() if record.status is TrialStatus.RUNNING)
+        return any(record.epoch > max(reached, self._began_at.get(record.trial, 0)) for record in running)
 
 
 def _failure_of(record: TrialRecord) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sweeps.errors import InfeasibleError, SweepNotFoundError, SweepStateError, did_you_mean
+from sweeps.manifest_problems import manifest_problems
 from sweeps.working_copy import JOURNAL, LOCK, pull, refresh, working_copies
 from sweeps.working_copy import push as push_to_store
 from trainables.remote import RemoteFolder, StorageError, is_remote, without_credentials
@@ -151,8 +152,7 @@ def local_path(storage: str | Path) -> Path:
     InfeasibleError
         The URI has too few slashes.
     """
-    text = str(storage)
-    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text := str(storage)):
         return Path(text).expanduser().absolute()
     parts = urlsplit(text)
     if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
@@ -181,9 +181,8 @@ def find(reference: str | Path, storage: str | Path = DEFAULT_STORAGE) -> SweepP
     if unfinished := next((paths for paths in candidates if _is_there(paths.spec, paths)), None):
         raise SweepStateError(f"{unfinished.manifest}: missing, so the sweep in {unfinished.location} cannot be read")
     names = [paths.name for paths in all_below(storage)]
-    shown = without_credentials(str(storage)) if is_remote(storage) else storage
+    given, shown = (without_credentials(str(name)) if is_remote(name) else str(name) for name in (reference, storage))
     hint = did_you_mean(str(reference), names, f"`sweeps ls {shown}` lists the sweeps there")
-    given = without_credentials(str(reference)) if is_remote(reference) else str(reference)
     raise SweepNotFoundError(f"no sweep {given!r}, neither as a directory nor by name below {shown}; {hint}")
 
 
@@ -211,14 +210,7 @@ def all_below(storage: str | Path) -> list[SweepPaths]:
 
 
 def exists(paths: SweepPaths, *, folders: Collection[str] = _COPIED) -> bool:
-    """Whether there is a sweep; the working copy of one is brought up to date.
-
-    Parameters
-    ----------
-    paths : SweepPaths
-        Where.
-    folders : collection of str
-        What of the sweep's folders is copied from an object store.
+    """Whether there is a sweep; its working copy is brought up to date, of its folders those named.
 
     Raises
     ------
@@ -255,16 +247,17 @@ def read_manifest(paths: SweepPaths) -> dict[str, Any]:
     Raises
     ------
     SweepStateError
-        It cannot be read, or is of another version.
+        It cannot be read, is of another version or damaged; the message lists all problems.
     """
     try:
-        manifest = dict(json.loads(paths.manifest.read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError) as error:
+        manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise SweepStateError(f"{paths.manifest}: cannot be read: {error}") from error
-    if manifest.get("format") != FORMAT:
-        found = manifest.get("format")
+    if (found := manifest.get("format") if isinstance(manifest, dict) else None) != FORMAT:
         raise SweepStateError(f"{paths.manifest}: format {found!r} is not known; this version reads format {FORMAT}")
-    return manifest
+    if problems := manifest_problems(manifest):
+        raise SweepStateError("\n  ".join([f"{paths.manifest}: damaged; put a whole copy back:", *problems]))
+    return dict(manifest)
 
 
 def recorded_search_path(paths: SweepPaths) -> list[Path]:

@@ -22,8 +22,6 @@ def read_state(paths: SweepPaths) -> SweepState:
         Manifest or journal cannot be read.
     """
     manifest = read_manifest(paths)
-    if missing := [key for key in ("metric", "goal") if key not in manifest]:
-        raise SweepStateError(f"{paths.manifest}: damaged: it lacks {' and '.join(missing)}")
     objective = Objective(manifest["metric"], manifest["goal"] == "maximize")
     return SweepState.replay(objective, journal.read(paths.journal))
 
@@ -45,8 +43,13 @@ def stored_spec(paths: SweepPaths, needs: Sequence[str] = ()) -> SweepConfig:
     SpecError
         It lacks what only Python could bring.
     """
+    if not paths.spec.is_file():
+        raise SweepStateError(
+            f"{paths.spec}: missing, so the sweep cannot go on; put a copy back, such as the file that it was run with"
+        )
     try:
-        load_spec(paths.spec)
+        config = load_spec(paths.spec)
     except (SpecError, OSError) as error:
         raise SweepStateError(f"{paths.spec}: damaged, so the sweep cannot go on:\n{error}") from error
-    return load_spec(paths.spec, needs=needs)
+    lacks = any(getattr(config, key) is None for key in needs)
+    return load_spec(paths.spec, needs=needs) if lacks else config  # which says what is lacking

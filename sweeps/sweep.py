@@ -308,8 +308,8 @@ class Sweep:
         with watching(progress) as watcher:
             terms = Terms(watcher, address, backend, accept_changes)
             if resume != "never" and exists(paths):
-                refuse_other_spec(paths, self._prepared.written)
                 with taken(paths, watcher) as sweep:
+                    refuse_other_spec(sweep.paths, self._prepared.written)
                     return self._prepared.go_on(sweep, terms)
             if resume == "must":
                 raise SweepNotFoundError(

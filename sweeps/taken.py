@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from search_spaces.labels import text_of
 from sweeps.attempt import Attempt
 from sweeps.best_net import is_current
 from sweeps.config import SweepConfig
 from sweeps.creation import clear_unfinished
 from sweeps.errors import SweepStateError
-from sweeps.extension import Extension, prolonged
-from sweeps.fingerprints import comparable, spec_differences
+from sweeps.extension import Extension, lengthened, prolonged
+from sweeps.fingerprints import comparable, describe_choices, python_objects
 from sweeps.hold import Hold
 from sweeps.journal import Journal
 from sweeps.lock import locked
 from sweeps.plan import SweepPlan
 from sweeps.progress import Watcher
 from sweeps.records import SweepState, TrialStatus
+from sweeps.retention import is_finished
+from sweeps.saved import TrialFiles
+from sweeps.spec import build_config
+from sweeps.spec_changes import refuse_spec_changes, spec_differences, spec_leaves
 from sweeps.storage import SweepPaths, push, read_manifest, write_text
 from sweeps.stored import read_state, stored_spec
+from sweeps.yaml_document import parse_yaml
+from trainables import checkpoint
 
 
 @dataclass(frozen=True)
@@ -50,10 +59,7 @@ class TakenSweep:
     @property
     def n_trials(self) -> int:
         """How many trials it is to have so far."""
-        planned = int(self._aims["n_trials"])
-        if self.state.spec is None:
-            return planned
-        return max(planned, stored_spec(self.paths).searcher.num_samples or 0)  # no attempt has followed an extension
+        return int(self._aims["n_trials"])
 
     @property
     def max_epochs(self) -> int:
@@ -71,9 +77,40 @@ class TakenSweep:
 
     @property
     def _aims(self) -> dict[str, Any]:
-        return self.state.attempts[-1] if self.state.attempts else self.manifest
+        begun = self.state.attempts[-1] if self.state.attempts else self.manifest
+        return {**begun, **(self.state.extension or {})}
 
-    def extend(self, plan: SweepPlan, extension: Extension, spec: str) -> None:
+    def refuse_edited_spec(self, accept: bool) -> list[str]:
+        """Refuses a sweep.yaml that was edited since the sweep was last run, so that scores would not be comparable.
+
+        Parameters
+        ----------
+        accept : bool
+            Whether to go on all the same, where that is possible.
+
+        Returns
+        -------
+        list of str
+            What to tell the user: all other changes, and accepted ones.
+
+        Raises
+        ------
+        SweepStateError
+            The message lists the changes.
+        """
+        now, attempts = spec_leaves(stored_spec(self.paths)), self.state.attempts
+        if self.state.extension is not None:
+            extended = build_config(parse_yaml(self.state.extension["spec"]).data)
+            return refuse_spec_changes(now, spec_leaves(extended), accept)
+        if attempts and "spec" in attempts[-1]:
+            return refuse_spec_changes(now, attempts[-1]["spec"], accept)
+        known = {"metric.name": "metric", "metric.goal": "goal", "seed": "seed"}
+        begun = {key: text_of(self.manifest[name]) for key, name in known.items()}
+        told = refuse_spec_changes({key: now[key] for key in begun}, begun, accept)
+        unseen = "changed: a release ran the sweep that recorded no spec, so not all changes of its sweep.yaml are seen"
+        return [*told, unseen] if attempts else told
+
+    def extend(self, plan: SweepPlan, extension: Extension, spec: str) -> list[str]:
         """Records an extension, then puts the extended spec in the place of the old one.
 
         Parameters
@@ -84,24 +121,53 @@ class TakenSweep:
             What was asked for.
         spec : str
             The extended sweep.yaml.
+
+        Returns
+        -------
+        list of str
+            What to tell the user.
         """
         # A trial without epochs of its own has the net's, and then those are what the sweep was made with.
         net_epochs = int(self.manifest["max_epochs"])
-        longer = prolonged(self.state, plan.config.scheduler, net_epochs, extension.max_epochs)
-        with Journal(self.paths.journal, self.paths.remote_journal) as journal:
+        deserving = prolonged(self.state, plan.config.scheduler, net_epochs, extension.max_epochs)
+        longer = {trial: params for trial, params in deserving.items() if self._can_go_on(trial)}
+        event = {
+            "type": "extend",
+            "time": time.time(),
+            "spec": spec,
+            "replaces": _digest(self.paths.spec),
+            "n_trials": plan.n_trials,
+            "max_epochs": plan.max_epochs,
+            "prolonged": longer,
+            "lengthened": lengthened(self.state, extension.max_epochs),
+        }
+        with Journal(self.paths.journal, self.paths.remote_journal, self.hold.refuse_lost) as journal:
             # One record, so that a crash leaves the whole extension or nothing of it.
-            event = {"type": "extend", "time": time.time(), "spec": spec, "prolonged": longer}
             self.state.apply(journal.append(event))
         write_text(self.paths.spec, spec)
         push(self.paths, self.paths.spec)
+        if len(longer) == len(deserving):
+            return []
+        gone = len(deserving) - len(longer)
+        return [
+            f"trials that deserve more epochs, but of which checkpoint.keep left no checkpoint to go on from: {gone}"
+        ]
 
     def accept(self, plan: SweepPlan) -> None:
         """Takes net and data as they are now for what the sweep is compared with from here on."""
-        now = comparable(plan)
-        if all(self.manifest.get(key) == value for key, value in now.items()):
-            return
-        write_text(self.paths.manifest, json.dumps({**self.manifest, **now}, indent=1, ensure_ascii=False) + "\n")
-        push(self.paths, self.paths.manifest)
+        self._write_down(comparable(plan))
+
+    def note_choices(self, plan: SweepPlan) -> None:
+        """Adds the classes, functions and objects that the space did not offer before to those that are known."""
+        known = self.manifest.get("objects", {})
+        objects = {
+            name: list(dict.fromkeys([*known.get(name, ()), *labels]))
+            for name, labels in python_objects(plan.job.objects).items()
+        }
+        noted: dict[str, Any] = {"objects": {**known, **objects}}
+        if (begun := self.manifest.get("net_description")) is not None:
+            noted["net_description"] = describe_choices(plan.job.objects) | begun
+        self._write_down(noted)
 
     def attempt(self, plan: SweepPlan, watcher: Watcher, retry_failed: bool = False) -> Attempt:
         """The next attempt at what the sweep still lacks."""
@@ -110,6 +176,19 @@ class TakenSweep:
         failed = [record.trial for record in self.state.trials.values() if record.status is TrialStatus.FAILED]
         again = tuple(failed) if retry_failed else ()
         return Attempt(replace(plan, job=job), self.paths, self.state, self.hold, watcher, again)
+
+    def _can_go_on(self, trial: int) -> bool:
+        """Whether a trial need not begin anew, or would in any case."""
+        if not is_finished(self.state.trials[trial]) or self.paths.remote is not None:  # a store keeps the newest
+            return True
+        return bool(TrialFiles.read(self.paths.trials / checkpoint.trial_name(trial)).checkpoints)
+
+    def _write_down(self, known: Mapping[str, Any]) -> None:
+        if all(self.manifest.get(key) == value for key, value in known.items()):
+            return
+        self.manifest.update(known)
+        write_text(self.paths.manifest, json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n")
+        push(self.paths, self.paths.manifest)
 
 
 @contextmanager
@@ -126,9 +205,8 @@ def taken(paths: SweepPaths, watcher: Watcher) -> Iterator[TakenSweep]:
             watcher.tell(f"note: {note}")
         clear_unfinished(paths)
         state = read_state(paths)
-        if state.spec is not None:  # a crash may have come between the record of an extension and its file
-            write_text(paths.spec, state.spec)
-            push(paths, paths.spec)
+        if state.extension is not None:
+            _put_in_place(paths, state.extension)
         yield TakenSweep(paths, read_manifest(paths), state, hold)
 
 
@@ -148,3 +226,15 @@ def refuse_other_spec(paths: SweepPaths, given: SweepConfig) -> None:
             f"go on with it as it is by `{paths.resume_command}`, "
             "change it by `sweeps extend`, or give another name"
         )
+
+
+def _put_in_place(paths: SweepPaths, extension: Mapping[str, Any]) -> None:
+    """Writes the sweep.yaml of an extension, should a crash have come before that; not over what a person wrote."""
+    found = _digest(paths.spec)
+    if found is None or found == extension.get("replaces", found):
+        write_text(paths.spec, extension["spec"])
+        push(paths, paths.spec)
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

@@ -14,6 +14,9 @@ from trainables.remote import Entry, RemoteFolder
 LOCK = "lock"
 """Locked by the driver of this machine, which keeps the copy up to date itself, or by who brings it up to date."""
 
+COPYING = f"{LOCK}.copying"
+"""Locked around taking `LOCK`: who has it finds there a driver, or nobody."""
+
 JOURNAL = "journal"
 _MARK = "acknowledged.json"
 _MANIFEST = "manifest.json"
@@ -52,7 +55,7 @@ def refresh(root: Path, remote: RemoteFolder, folders: Iterable[str]) -> bool:
     if not any(entry.name == _MANIFEST for entry in remote.entries()):
         return False
     root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f"{LOCK}.copying", timeout=_COPYING_S):
+    with FileLock(root / COPYING, timeout=_COPYING_S):
         try:
             with FileLock(root / LOCK, timeout=0):
                 pull(root, remote, folders)

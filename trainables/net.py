@@ -77,7 +77,8 @@ class NetTrainable(tune.Trainable):
         """Saves for a pause or for another trial to take over (Hyperband, PBT); crashes use the trial's own."""
         if self._run is None:
             raise RuntimeError("Tune asked to save a trial that has not reported anything")
-        self._run.save(Path(checkpoint_dir) / CHECKPOINT)
+        with self._guarded(self._run.training.epoch):
+            self._run.save(Path(checkpoint_dir) / CHECKPOINT)
 
     def load_checkpoint(self, checkpoint: str) -> None:  # type: ignore[override]  # Ray's hint is of another time
         """Goes on from what `save_checkpoint` wrote, with this trial's own params."""
@@ -93,7 +94,7 @@ class NetTrainable(tune.Trainable):
     def _make_run(self, *, fresh: bool = False) -> TrialRun:
         with self._guarded():
             run = TrialRun(self._job, self._data, self._config, fresh=fresh)
-        run.on_epoch = self._watchdog.epoch_done
+        run.on_epoch, run.on_save = self._watchdog.epoch_done, self._watchdog.saving
         return run
 
     @contextmanager
@@ -108,7 +109,8 @@ class NetTrainable(tune.Trainable):
 
     def _end_run(self) -> None:
         if self._run is not None:
-            self._run.close()
+            with self._guarded(self._run.training.epoch):
+                self._run.close()
         self._run = None
 
 

@@ -49,12 +49,15 @@ class TrialRun:
     ----------
     on_epoch : callable
         Told after each epoch how many are trained and how many seconds the last one took; does nothing by default.
+    on_save : callable
+        Told before a checkpoint is written how many epochs are trained; does nothing by default.
     """
 
     def __init__(self, job: TrialJob, data: TensorData, config: Mapping[str, Any], *, fresh: bool = False) -> None:
         self.job = job
         self.trial = int(config["trial"])
         self.on_epoch: Callable[[int, float], None] = lambda epoch, epoch_s: None
+        self.on_save: Callable[[int], None] = lambda epoch: None
         self.training = make_training(job, data, config)
         self._params = dict(config["params"])
         self._memory = PeakMemory(self.training.net.device)
@@ -104,6 +107,7 @@ class TrialRun:
 
     def save(self, directory: Path, claim: Claim | None = None) -> None:
         """Writes the training's state, and the params it was reached with, to ``directory``; checks a claim to it."""
+        self.on_save(self.training.epoch)
         state = self.training.state() | {"params": self._described_params()}
         best_epoch, log = self.training.best.epoch, self.training.log
         checkpoint.save(state, directory, epoch=self.training.epoch, best_epoch=best_epoch, log=log, claim=claim)

@@ -1,8 +1,9 @@
-"""Watchdog: ends the process of a trial that trains no epoch any more and says where it was. Retries nothing."""
+"""Watchdog: ends the process of a trial that trains or saves no epoch any more, and says where. Retries nothing."""
 
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import statistics
 import time
@@ -24,11 +25,15 @@ _SLACK = 0.1
 _REMEMBERED = 32
 # A new process imports and sets up things before its first epoch; on a busy machine that takes a while.
 _LEAST_TO_MAKE_S = 60.0
+# A checkpoint goes to disks and stores that others use too, and its size has nothing to do with how long epochs take.
+_LEAST_TO_SAVE_S = 600.0
 _LINE_BYTES = 80
 
 
 class Watchdog:
     """Ends this process when a trial trains no epoch for ``hang_s`` or ten usual epochs, whichever is longer.
+
+    A checkpoint may take that long too, and ten minutes at least.
 
     A thread in C keeps the time, so that neither a loop that never gives up Python's lock nor native code that never
     returns can hold it up. The first epochs of a trial are as long as the preflight, or the trials before it in this
@@ -100,6 +105,19 @@ class Watchdog:
         else:
             self._describe(epoch)
 
+    def saving(self, epoch: int) -> None:
+        """Begins to wait for a checkpoint, and for whatever else is done before the watch ends; only within `watching`.
+
+        Parameters
+        ----------
+        epoch : int
+            Epochs that the trial has trained.
+        """
+        limit_s = max(self.limit_s, _LEAST_TO_SAVE_S)
+        self._write(f"no checkpoint for {limit_s:.6g} s after epoch {epoch}")
+        faulthandler.dump_traceback_later(limit_s, exit=True, file=self._file)
+        self._armed_at = -math.inf  # so that an epoch that follows arms it anew
+
     def _arm(self, epoch: int | None) -> None:
         self._describe(epoch)
         self._armed_at = time.monotonic()
@@ -108,7 +126,9 @@ class Watchdog:
 
     def _describe(self, epoch: int | None) -> None:
         after = "while the trial was made" if epoch is None else f"after epoch {epoch}"
-        line = f"no epoch for {self._wait_s(epoch):.6g} s {after}"
+        self._write(f"no epoch for {self._wait_s(epoch):.6g} s {after}")
+
+    def _write(self, line: str) -> None:
         os.pwrite(self._file, f"{line:<{_LINE_BYTES - 1}}\n".encode(), 0)
 
     def _wait_s(self, epoch: int | None) -> float:

@@ -108,6 +108,11 @@ def other_journal_format(root: Path) -> None:
     (root / JOURNAL).write_bytes(b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body)) + rest)
 
 
+def wrong_manifest(root: Path) -> None:
+    manifest = json.loads((root / "manifest.json").read_text())
+    (root / "manifest.json").write_text(json.dumps(manifest | {"data": [1], "created": None, "search_path": 7}))
+
+
 def of_newest(mutate: Callable[[Path], Any]) -> Mutate:
     """A damage to the newest checkpoint of trial 1."""
     return lambda root: mutate(max((root / "trials/trial_00001").glob("checkpoint-*")))
@@ -157,6 +162,7 @@ MUTATIONS = {
     "manifest garbage": Mutation(write("manifest.json", b"\xff\x00garbage"), refuses="manifest.json"),
     "manifest of another kind": Mutation(write("manifest.json", b"[1]"), refuses="manifest.json"),
     "manifest without its content": Mutation(write("manifest.json", b'{"format": 1}'), refuses="manifest.json"),
+    "manifest with wrong content": Mutation(wrong_manifest, refuses="manifest.json"),
     "manifest of another version": Mutation(other_format("manifest.json"), refuses="manifest.json"),
     "sweep.yaml missing": Mutation(remove("sweep.yaml"), refuses="sweep.yaml", readers=False),
     "sweep.yaml empty": Mutation(write("sweep.yaml", b""), refuses="sweep.yaml", readers=False),

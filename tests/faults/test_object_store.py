@@ -282,7 +282,7 @@ def test_credentials_that_expire_in_the_middle_pause_a_sweep_that_can_go_on(stor
         with pytest.raises(InfeasibleError, match=r"ACCESS_DENIED|ExpiredToken|403") as caught:
             make_sweep(storage).run(progress=False, backend="inline")
     assert caught.value.exit_code == 5
-    assert "sweeps resume s3://bucket/" in str(caught.value)
+    assert "sweeps resume 's3://bucket/" in str(caught.value)
     faults.expires_after = None
     uri = storage.replace("?", "/digits?")
     result = Sweep.resume(uri, net=nets.make_net(), data=nets.make_data(), progress=False, backend="inline")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from manifests import manifest
 
 from sweeps.creation import create
 from sweeps.journal import Journal, read
@@ -51,17 +52,8 @@ def record_sweep(tmp_path):
 
     def record(name="demo", reason="complete", events=None, storage="results"):
         paths = SweepPaths.of(tmp_path / storage, name)
-        manifest = {
-            "name": name,
-            "created": "2023-11-14T22:13:20Z",
-            "metric": "valid_acc",
-            "goal": "maximize",
-            "data": {"rows": 1797, "splits": 1, "fingerprint": "f00"},
-            "versions": {"torch": "2"},
-            "notes": [],
-        }
         paths.root.parent.mkdir(exist_ok=True)
-        create(paths, manifest, "version: 1\n")
+        create(paths, manifest(name=name), "version: 1\n")
         with Journal(paths.journal) as journal:
             for seconds, event in enumerate(four_trials(reason) if events is None else events):
                 journal.append({**event, "time": START + seconds})

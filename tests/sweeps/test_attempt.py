@@ -11,7 +11,7 @@ import pytest
 import ray
 from inline_sweeps import Told, extend, resume, run, sweep_of
 
-from sweeps import InfeasibleError, NoTrialSucceededError, Sweep, SweepResult, SweepStateError, lock
+from sweeps import InfeasibleError, NoTrialSucceededError, Sweep, SweepResult, SweepStateError, hold, lock
 from sweeps.records import SweepState
 from sweeps.storage import SweepPaths
 
@@ -177,15 +177,65 @@ def test_a_disk_that_gets_full_pauses_the_sweep_and_room_lets_it_go_on(tmp_path,
 
 
 def test_a_driver_whose_sweep_another_took_over_writes_no_more(tmp_path, monkeypatch):
-    lost: list[bool] = []
-    monkeypatch.setattr("sweeps.hold.Hold.is_lost", lambda hold: bool(lost))
+    paths = SweepPaths(tmp_path / "sweep")
+    written: list[bytes] = []
+    seconds = hold._seconds
 
     def lose(state: SweepState) -> None:
-        lost[:] = [True] * (state.epochs >= 4)
+        if state.epochs >= 4 and not written:
+            written.append((paths.journal / "events.jsonl").read_bytes())
+            paths.holder.write_text("another driver")
+            monkeypatch.setattr(hold, "_seconds", lambda: seconds() + 20)  # as after a pause, in which no heart beat
 
-    with pytest.raises(SweepStateError, match="was taken over by another driver"):
+    with pytest.raises(SweepStateError, match=r"was taken over by another driver(?s:.*)sweeps resume "):
         sweep_of(tmp_path, FOUR, searcher="grid").run(backend="inline", progress=Told(lose))
-    lost.clear()
+    assert (paths.journal / "events.jsonl").read_bytes() == written[0]
     assert reason(tmp_path / "sweep") is None
     assert not (tmp_path / "sweep" / "trials.parquet").exists()
     assert statuses(resume(tmp_path / "sweep")) == ["COMPLETED"] * 4
+
+
+class OnAllRows:
+    """Lets a training on all rows raise."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
+
+    def __call__(self, *given: Any, **more: Any) -> None:
+        raise self.error("not on all rows")
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, SystemExit])
+def test_a_best_config_that_fails_on_all_rows_leaves_all_else_that_was_found(error, tmp_path, monkeypatch):
+    told = Told()
+    with monkeypatch.context() as patched:
+        patched.setattr("sweeps.best_net.NetTraining", OnAllRows(error))
+        sweep = sweep_of(tmp_path, FOUR, searcher="grid", validation=2)
+        result = sweep.run(backend="inline", progress=told)
+    assert (statuses(result), reason(tmp_path / "sweep")) == (["COMPLETED"] * 4, "complete")
+    assert (tmp_path / "sweep" / "trials.parquet").exists()
+    assert told.lines[-1].startswith("note: best/ was not written: training the params of trial ")
+    assert f"on all rows raised {error.__name__}: not on all rows" in told.lines[-1]
+    assert resume(tmp_path / "sweep").best_net.initialized_
+
+
+def test_a_ray_that_is_gone_is_not_taken_for_a_storage_that_failed(tmp_path, monkeypatch):
+    def fail(execution: Any) -> None:
+        raise ConnectionError("GCS is not there")
+
+    monkeypatch.setattr("sweeps.driver.in_process", fail)
+    with pytest.raises(
+        InfeasibleError, match="Ray does not answer any more: GCS is not there\ngo on with: sweeps resume"
+    ):
+        run(tmp_path, FOUR, searcher="grid")
+
+
+def test_a_checkpoint_that_cannot_be_deleted_ends_no_sweep(tmp_path, monkeypatch):
+    def fail(*args: Any) -> None:
+        raise OSError(39, "Directory not empty")
+
+    told = Told()
+    monkeypatch.setattr("sweeps.retention.remove", fail)
+    result = sweep_of(tmp_path, FOUR, searcher="grid").run(backend="inline", progress=told)
+    assert (statuses(result), reason(tmp_path / "sweep")) == (["COMPLETED"] * 4, "complete")
+    assert len([line for line in told.lines if "`sweeps gc` will find it: [Errno 39]" in line]) == 1

@@ -95,6 +95,16 @@ def test_a_damaged_journal_is_4(recorded, capsys):
     assert "events.jsonl:1: damaged" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["show", "demo"], ["best", "demo"], ["ls"]])
+def test_whoever_reads_a_journal_that_lost_its_end_is_told(words, recorded, capsys):
+    events = recorded.journal / "events.jsonl"
+    events.write_bytes(b"".join(events.read_bytes().splitlines(keepends=True)[:-1]))
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(f"note: {events} ends at record ")
+    assert "ends at" not in said.out
+
+
 def test_a_best_of_nothing_is_3(record_sweep, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     record_sweep("empty", events=[{"type": "attempt", "attempt": 1, "n_trials": 1, "rungs": []}])

@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from manifests import manifest
 
 from sweeps import creation
 from sweeps.creation import check_writable, clear_unfinished, create, refuse_existing
@@ -18,7 +19,7 @@ from trainables.remote import RemoteFolder, StorageError
 @pytest.fixture
 def paths(tmp_path: Path) -> SweepPaths:
     made = SweepPaths.of(tmp_path / "results", "digits")
-    create(made, {"name": "digits", "metric": "valid_acc"}, "name: digits\n")
+    create(made, manifest(name="digits"), "name: digits\n")
     return made
 
 
@@ -37,8 +38,8 @@ def reader(store: SweepPaths, tmp_path: Path) -> SweepPaths:
 
 
 def test_a_name_in_use_on_a_store_is_refused_and_left_alone(store, reader):
-    create(store, {"name": "first"}, "")
-    for use in (lambda: create(reader, {"name": "second"}, ""), lambda: refuse_existing(reader)):
+    create(store, manifest(name="first"), "")
+    for use in (lambda: create(reader, manifest(name="second"), ""), lambda: refuse_existing(reader)):
         with pytest.raises(SweepStateError, match="exists already"):
             use()
     assert exists(reader)
@@ -55,7 +56,7 @@ def test_trying_a_store_leaves_nothing_behind_and_a_failing_one_is_infeasible(st
 
 def test_a_new_sweep_has_its_spec_manifest_and_folder_of_trials(paths):
     assert sorted(path.name for path in paths.root.iterdir()) == ["journal", "manifest.json", "sweep.yaml", "trials"]
-    assert read_manifest(paths) == {"format": 1, "name": "digits", "metric": "valid_acc"}
+    assert read_manifest(paths) == {"format": 1} | manifest(name="digits")
     assert list(paths.root.parent.iterdir()) == [paths.root]
 
 
@@ -83,8 +84,8 @@ def test_storage_that_is_no_folder_is_infeasible(tmp_path):
 
 
 def test_a_name_in_use_is_refused_and_left_alone(paths):
-    with pytest.raises(SweepStateError, match="exists already"):
-        create(paths, {"name": "other"}, "")
+    with pytest.raises(SweepStateError, match=f"exists already.*`sweeps resume {paths.root}` or --resume auto"):
+        create(paths, manifest(name="other"), "")
     assert read_manifest(paths)["name"] == "digits"
     assert list(paths.root.parent.iterdir()) == [paths.root]
 
@@ -95,11 +96,11 @@ def test_of_two_drivers_that_make_the_same_name_at_once_the_first_wins(tmp_path,
     def write(path: Path, text: str) -> None:
         write_text(path, text)
         monkeypatch.undo()
-        create(paths, {"name": "first"}, "")
+        create(paths, manifest(name="first"), "")
 
     monkeypatch.setattr(creation, "write_text", write)
     with pytest.raises(SweepStateError, match="exists already"):
-        create(SweepPaths(tmp_path / "digits"), {"name": "second"}, "")
+        create(SweepPaths(tmp_path / "digits"), manifest(name="second"), "")
     assert read_manifest(paths)["name"] == "first"
     assert list(tmp_path.iterdir()) == [paths.root]
 

@@ -9,6 +9,7 @@ import pytest
 
 from sweeps.disk import free_space_problem
 from sweeps.storage import SweepPaths
+from trainables.remote import RemoteFolder
 
 
 @pytest.fixture
@@ -58,3 +59,18 @@ def test_without_a_floor_no_disk_is_asked(paths, free_gb):
 def test_the_space_of_this_disk_can_be_asked(paths):
     assert free_space_problem(paths, 1e-9) is None
     assert "less than checkpoint.min_free_gb 1e+12" in free_space_problem(paths, 1e12)
+
+
+def test_a_command_that_is_named_can_be_pasted_whatever_the_folder_is_called(tmp_path, free_gb):
+    (tmp_path / "my sweeps" / "demo").mkdir(parents=True)
+    free_gb(0.1)
+    assert f"`sweeps gc '{tmp_path}/my sweeps/demo'`" in free_space_problem(SweepPaths(tmp_path / "my sweeps/demo"), 1)
+
+
+def test_of_a_sweep_on_a_store_the_copies_on_this_machine_are_named_and_no_gc(paths, free_gb, tmp_path):
+    free_gb(0.1)
+    remote = SweepPaths(paths.root, RemoteFolder((tmp_path / "store" / "demo").as_uri()))
+    problem = free_space_problem(remote, 1.0)
+    assert problem.startswith(f"the folder of working copies {paths.root.parent}: 0.1 GB free")
+    assert "gc" not in problem
+    assert str(paths.spec) not in problem

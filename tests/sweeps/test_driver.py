@@ -59,6 +59,16 @@ def test_in_this_process_nothing_is_started_and_no_folder_made(tmp_path, no_ray)
     assert not list(Path(tmp_path).iterdir())
 
 
+def test_what_this_process_cannot_heed_is_told_where_it_was_given(tmp_path, no_ray):
+    watcher = Told()
+    config = config_of(failure={"hang_s": 60}, resources={"cpu": 2})
+    with executor(config, Terms(watcher, backend="inline"), [tmp_path]):
+        pass
+    (line,) = watcher.lines
+    assert "watches no hangs" in line
+    assert "without failure.hang_s, resources.cpu;" in line
+
+
 def test_the_notes_of_a_plan_are_told():
     watcher = Told()
     plan = plan_of({"lr": [0.1, 0.2]}, searcher={"name": "random", "num_samples": 9})

@@ -35,7 +35,8 @@ def test_a_place_that_cannot_be_written_is_named(result, tmp_path):
 def test_the_copy_of_the_best_net_speaks_of_itself(result, tmp_path):
     result.paths.best.mkdir()
     (result.paths.best / "HOWTO.md").write_text(f"load {result.paths.best}/model.safetensors")
-    export_model(result.paths, tmp_path / "copy")
+    (result.paths.best / "trial.json").write_text('{"trial": 0, "epoch": 3, "score": 0.9}')
+    export_model(result, tmp_path / "copy")
     assert (tmp_path / "copy" / "HOWTO.md").read_text() == f"load {tmp_path}/copy/model.safetensors"
 
 
@@ -43,9 +44,18 @@ def test_an_existing_folder_is_left_alone(result, tmp_path):
     result.paths.best.mkdir()
     (tmp_path / "copy").mkdir()
     with pytest.raises(SpecError, match="exists already"):
-        export_model(result.paths, tmp_path / "copy")
+        export_model(result, tmp_path / "copy")
 
 
 def test_without_a_best_net_there_is_nothing_to_copy(result, tmp_path):
     with pytest.raises(SweepStateError, match="missing"):
-        export_model(result.paths, tmp_path / "copy")
+        export_model(result, tmp_path / "copy")
+
+
+def test_the_best_net_of_before_a_better_trial_was_recorded_is_not_copied(result, tmp_path):
+    result.paths.best.mkdir()
+    (result.paths.best / "HOWTO.md").write_text("")
+    (result.paths.best / "trial.json").write_text('{"trial": 0, "epoch": 2, "score": 0.8}')
+    with pytest.raises(SweepStateError, match=r"is not of epoch 3 of trial 0, .* `sweeps resume .*` does that"):
+        export_model(result, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()

@@ -17,6 +17,7 @@ from sweeps.config import SchedulerConfig
 from sweeps.extension import Extension, prolonged
 from sweeps.prepared import stored
 from sweeps.spec import dump_spec
+from sweeps.storage import read_manifest
 from sweeps.taken import taken
 from trainables import checkpoint
 
@@ -150,14 +151,48 @@ def test_trials_over_several_folds_go_on_too(tmp_path):
     assert [without_times(longer, trial) for trial in (0, 1)] == [without_times(at_once, trial) for trial in (0, 1)]
 
 
-def test_trials_whose_checkpoints_were_not_kept_are_trained_anew_to_the_same_numbers(tmp_path):
-    space = {"lr": [0.05, 0.5, 0.2], "max_epochs": 2}
+def test_trials_whose_checkpoints_were_not_kept_stay_as_they_are_and_are_counted(tmp_path):
+    space, told = {"lr": [0.05, 0.5, 0.2], "max_epochs": 2}, Told()
     keep = {"every_s": 0.0, "keep": {"sweep_best": 1, "trial_latest": 0, "trial_best": 0}}
     first = run(tmp_path, space, searcher="grid", checkpoint=keep)
-    longer = extend(first.paths.root, max_epochs=4)
-    at_once = run(tmp_path, space | {"max_epochs": 4}, searcher="grid", name="at_once")
-    for trial in range(3):
-        assert without_times(longer, trial) == without_times(at_once, trial)
+    best = first.best_trial.trial
+    longer = extend(first.paths.root, max_epochs=4, progress=told)
+    assert [record.epoch for record in longer.state.trials.values()] == [4 if n == best else 2 for n in range(3)]
+    assert [line for line in told.lines if "checkpoint.keep left no checkpoint to go on from: 2" in line]
+    assert longer.state.attempts[-1]["reason"] == "complete"
+
+
+def test_a_failed_trial_is_as_long_as_all_others_when_it_is_tried_again_after_an_extension(tmp_path):
+    space = {"lr": [0.1], "callbacks__misbehave__how": ["", "raise"], "max_epochs": 4}
+    mended = {"net": nets.make_net(callbacks=[("misbehave", nets.Mended())]), "accept_changes": True}
+    first = run(tmp_path, space, searcher="grid")
+    assert sorted(statuses(first)) == ["COMPLETED", "FAILED"]
+    longer = extend(first.paths.root, max_epochs=6)
+    assert sorted(statuses(longer)) == ["COMPLETED", "FAILED"]
+    again = resume(first.paths.root, retry_failed=True, **mended)
+    assert statuses(again) == ["COMPLETED", "COMPLETED"]
+    assert {record.epoch for record in again.state.trials.values()} == {6}
+
+
+def test_another_class_in_the_space_is_no_change_of_the_net_and_is_compared_from_then_on(tmp_path):
+    space = {"optimizer": ["torch.optim:SGD"], "max_epochs": 1}
+    first = run(tmp_path, space, searcher="grid")
+    wider = extend(first.paths.root, parameters=space | {"optimizer": ["torch.optim:SGD", "torch.optim:Adam"]})
+    assert [params["optimizer"] for params in configs(wider)] == ["torch.optim:SGD", "torch.optim:Adam"]
+    assert "optimizer=torch.optim:Adam" in read_manifest(first.paths)["net_description"]
+
+
+def test_the_best_net_of_an_object_that_only_an_extension_brought_asks_for_it(tmp_path):
+    class Local(nets.Tiny):
+        """Cannot be imported."""
+
+    first = run(tmp_path, {"lr": [0.001], "max_epochs": 1}, searcher="grid")
+    wider = extend(first.paths.root, parameters={"lr": [0.5], "module": [Local], "max_epochs": 1})
+    best = wider.best_trial
+    assert best.params["module"] in read_manifest(first.paths)["objects"]["module"]
+    assert type(wider.best_net.module_) is Local
+    with pytest.raises(SpecError, match="module"):
+        _ = SweepResult(first.paths, nets.make_net()).best_net
 
 
 def test_what_early_stopping_ended_stays_ended(tmp_path):
@@ -223,3 +258,24 @@ def test_an_extension_after_one_that_was_cut_off_adds_to_it(tmp_path):
     first = run(tmp_path, RANDOM | {"max_epochs": 1}, num_samples=2)
     cut_off_after_its_record(first, num_samples=2)
     assert len(configs(extend(first.paths.root, num_samples=1))) == 5
+
+
+def test_an_extension_must_be_longer_than_one_that_was_cut_off(tmp_path):
+    first = run(tmp_path, RANDOM | {"max_epochs": 1}, num_samples=2)
+    cut_off_after_its_record(first, max_epochs=4)
+    with pytest.raises(SpecError, match="3 is no more than the 4 epochs"):
+        extend(first.paths.root, max_epochs=3)
+
+
+def test_what_a_person_wrote_into_the_spec_of_an_extension_that_was_cut_off_stays(tmp_path):
+    first = run(tmp_path, RANDOM | {"max_epochs": 1}, num_samples=2)
+    cut_off_after_its_record(first, num_samples=1)
+    with taken(first.paths, Told()):  # by a driver that ends before its attempt begins
+        pass
+    spec, told = first.paths.spec, Told()
+    assert "num_samples: 3" in spec.read_text()
+    spec.write_text(spec.read_text().replace("report_every_s: 0.0", "report_every_s: 0.1"))
+    resume(first.paths.root, progress=told)
+    assert "report_every_s: 0.1" in spec.read_text()
+    assert "note: changed: report_every_s: 0.0 -> 0.1" in told.lines
+    assert not [line for line in told.lines if "num_samples" in line]

@@ -210,8 +210,11 @@ def known(cause: str, epoch: int, error: str = "") -> dict[str, Any]:
         ("worker_died", 3, [known("worker_died", 3)], 9, False),
         ("worker_died", 3, [known("worker_died", 4), known("worker_died", 2)], 9, False),
         ("worker_died", 3, [known("user", 3), known("node_lost", 3)], 1, True),
-        # A lost machine never does.
-        ("node_lost", 3, [known("node_lost", 3)] * 9, 0, True),
+        # A lost machine does so only when it comes again and again without an epoch in between.
+        ("node_lost", 3, [known("node_lost", 3)] * 2, 0, True),
+        ("node_lost", 3, [known("node_lost", 2)] * 9, 0, True),
+        ("node_lost", 3, [known("node_lost", 3)] * 3, 9, False),
+        ("node_lost", 0, [known("node_lost", 0)] * 3, 9, False),
         # What the net raised may be chance, unless it comes again at the same epoch.
         ("user", 3, [], 1, True),
         ("user", 3, [], 0, False),

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from types import ModuleType
 
 import nets
-import numpy as np
 import pytest
 import torch
 from inline_sweeps import plan_of
@@ -19,10 +18,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from sweeps.errors import SweepStateError
-from sweeps.fingerprints import changes, describe_choices, describe_net, refuse_changes, spec_differences
+from sweeps.fingerprints import changes, describe_choices, describe_net, refuse_changes
 from sweeps.manifest import make_manifest
-from sweeps.sources import from_anywhere
-from sweeps.spec import build_config, dump_spec, load_spec
 
 USER_NET = """
 from skorch import NeuralNetClassifier
@@ -201,6 +198,17 @@ def test_only_what_can_be_imported_is_described_as_a_choice():
     }
 
 
+def test_what_the_space_offers_only_now_or_no_more_is_no_change_of_the_net():
+    few, more = (
+        plan_of({"optimizer": names}) for names in (["torch.optim:SGD"], ["torch.optim:SGD", "torch.optim:Adam"])
+    )
+    for now, begun in ((few, more), (more, few)):
+        assert changes(now, manifest_of(begun)).refusing == ()
+    manifest = manifest_of(more)
+    manifest["net_description"]["optimizer=torch.optim:SGD"] = "torch.optim:Adam"
+    assert changes(few, manifest).refusing == ("net.optimizer=torch.optim:SGD: torch.optim:Adam -> torch.optim:SGD",)
+
+
 def test_other_data_show_rows_and_fingerprints(plan):
     now = plan_of({"lr": [0.1]}, data=nets.make_other_data())
     (line,) = changes(now, manifest_of(plan)).refusing
@@ -276,58 +284,6 @@ def test_refusing_lists_every_difference_and_says_how_to_accept_them(plan):
     assert refuse_changes(now, manifest_of(plan), accept=True) == [
         "change accepted: net.batch_size: 32 -> 64",
         "change accepted: net.module__nodes: (absent) -> 4",
-    ]
-
-
-SPEC = {
-    "name": "digits",
-    "net": "nets:make_net",
-    "data": {"type": "npz", "path": "../data/x.npz"},
-    "metric": {"name": "valid_acc", "goal": "maximize"},
-    "parameters": {"lr": {"distribution": "loguniform", "min": 1e-4, "max": 0.1}, "batch_size": [32, 64]},
-    "searcher": {"name": "random", "num_samples": 8},
-}
-
-
-def stored(spec, tmp_path):
-    """What the sweep's directory has of a spec."""
-    path = tmp_path / "sweep.yaml"
-    path.write_text(dump_spec(from_anywhere(build_config(spec), tmp_path.absolute())))
-    return load_spec(path)
-
-
-def test_the_spec_that_a_sweep_was_made_of_does_not_differ(tmp_path):
-    given = build_config(SPEC | {"storage": "/elsewhere"})
-    assert spec_differences(given, stored(SPEC, tmp_path)) == []
-
-
-def test_ranges_from_python_are_those_that_the_sweep_wrote_down(tmp_path):
-    spec = SPEC | {"parameters": {"lr": (0.1, 0.2), "batch_size": np.array([32, 64]), "optimizer": [torch.optim.SGD]}}
-    assert spec_differences(build_config(spec), stored(spec, tmp_path)) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "lines"),
-    [
-        ({"searcher": {"name": "random", "num_samples": 9}}, ["searcher.num_samples: 8 -> 9"]),
-        ({"seed": 3}, ["seed: 0 -> 3"]),
-        ({"net": "nets:make_headed_net"}, ['net: "nets:make_net" -> "nets:make_headed_net"']),
-        ({"data": {"type": "npz", "path": "../data/y.npz"}}, ["data.path: STORED -> ../data/y.npz"]),
-        ({"stop": {"time_budget": "1h"}}, ["stop.time_budget: (absent) -> 3600.0"]),
-        (
-            {"parameters": SPEC["parameters"] | {"batch_size": [32, 128]}},
-            ["parameters.batch_size: [32, 64] -> [32, 128]"],
-        ),
-        (
-            {"parameters": {"lr": {"distribution": "loguniform", "min": 1e-4, "max": 1.0}}},
-            ["parameters.lr.max: 0.1 -> 1.0", "parameters.batch_size: [32, 64] -> (absent)"],
-        ),
-    ],
-)
-def test_each_difference_of_a_spec_is_told_by_its_key(change, lines, tmp_path):
-    told = spec_differences(build_config(SPEC | change), stored(SPEC, tmp_path))
-    assert [line.replace(f"{tmp_path}/../data/x.npz", "STORED").replace('"STORED"', "STORED") for line in told] == [
-        line.replace("../data/y.npz", '"../data/y.npz"') for line in lines
     ]
 
 

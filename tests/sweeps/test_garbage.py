@@ -9,12 +9,13 @@ import pytest
 from saved_trials import save
 
 from sweeps.config import KeepConfig
-from sweeps.errors import SweepStateError
+from sweeps.errors import SpecError, SweepStateError
 from sweeps.garbage import collect, gc_answer, plan_gc, size_text
 from sweeps.lock import locked
 from sweeps.output import Format, as_text, write
 from sweeps.retention import Removal, remove
 from sweeps.storage import SweepPaths
+from trainables.remote import RemoteFolder
 
 
 @pytest.fixture
@@ -89,6 +90,22 @@ def test_what_to_keep_stands_in_the_sweep_itself_and_a_dry_run_deletes_nothing(s
 def test_nothing_is_deleted_under_a_driver(specified, is_dry_run):
     with locked(specified), pytest.raises(SweepStateError, match="in use"):
         collect(specified, is_dry_run=is_dry_run)
+    assert specified.ray(1).exists()
+
+
+@pytest.mark.parametrize("is_dry_run", [True, False])
+def test_what_a_resume_takes_after_the_journal_lost_its_end_is_not_deleted(specified, is_dry_run):
+    events = specified.journal / "events.jsonl"
+    events.write_bytes(b"".join(events.read_bytes().splitlines(keepends=True)[:4]))
+    with pytest.raises(SweepStateError, match=r"events\.jsonl ends at record 4 .*`sweeps resume "):
+        collect(specified, is_dry_run=is_dry_run)
+    assert (specified.trials / "trial_00003").exists()
+
+
+def test_a_sweep_on_a_store_is_refused_instead_of_its_working_copy(specified, tmp_path):
+    paths = SweepPaths(specified.root, RemoteFolder((tmp_path / "store" / "demo").as_uri()))
+    with pytest.raises(SpecError, match="is on an object store"):
+        collect(paths, is_dry_run=False)
     assert specified.ray(1).exists()
 
 

@@ -271,7 +271,7 @@ def test_on_a_store_each_flush_is_an_object_that_never_changes(copy, remote):
         journal.append({"type": "b"})
         assert journal.flush(force=True)
         journal.append({"type": "c"})
-    names = [f"{number:09d}.jsonl" for number in (1, 2, 3, 4)]
+    names = ["000000001.jsonl", *(f"{number:09d}-0001.jsonl" for number in (2, 3, 4))]
     assert [entry.name for entry in remote.entries() if "jsonl" in entry.name] == names
     assert all(remote.read_bytes(name) == (copy / name).read_bytes() for name in names)
     assert {name: remote.read_bytes(name) for name in first} == first

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from sweeps.errors import NoTrialSucceededError, SpecError
-from sweeps.listing import best_of, list_sweeps, show_sweep, show_trial, status_of, summary
+from sweeps.listing import best_of, list_sweeps, show_sweep, show_trial, summary
+from sweeps.lock import locked
 from sweeps.output import as_text
 from sweeps.results import SweepResult
 
@@ -17,6 +18,14 @@ FAILED_ONLY = [
     {"type": "trial", "trial": 0, "params": {"lr": 0.1}},
     {"type": "end", "trial": 0, "status": "FAILED", "cause": "user", "error": "ValueError: bad\ntrace"},
     {"type": "attempt_end", "reason": "complete"},
+]
+
+IN_TRAINING = [
+    {"type": "attempt", "attempt": 1, "n_trials": 6, "rungs": []},
+    {"type": "trial", "trial": 0, "params": {"lr": 0.1, "max_epochs": 9}},
+    {"type": "start", "trial": 0},
+    {"type": "report", "trial": 0, "rows": [{"epoch": 1, "valid_acc": 0.5}], "costs": {}, "placement": {}},
+    {"type": "trial", "trial": 1, "params": {"lr": 0.2, "max_epochs": 9}},
 ]
 
 
@@ -30,30 +39,15 @@ def shown(answer, paths):
     return as_text(answer.parts, 1000).replace(str(paths.root.parent.parent), "/home/me")
 
 
-@pytest.mark.parametrize(
-    ("reason", "status"), [("complete", "complete"), ("metric target", "complete"), ("interrupted", "interrupted")]
-)
-def test_a_status_is_what_the_last_attempt_ended_with(record_sweep, reason, status):
-    assert status_of(SweepResult(record_sweep(reason=reason))) == status
-
-
-def test_a_sweep_without_an_end_is_running_while_its_driver_lives(record_sweep):
-    paths = record_sweep(reason=None)
-    assert status_of(SweepResult(paths)) == "interrupted"
-    from sweeps.lock import locked
-
-    with locked(paths):
-        assert status_of(SweepResult(paths)) == "running"
-    assert status_of(SweepResult(paths)) == "interrupted"
-
-
 def test_a_list_has_a_row_for_every_sweep_and_says_which_cannot_be_read(record_sweep, golden):
-    found = [record_sweep("a"), record_sweep("b", events=FAILED_ONLY), record_sweep("c")]
+    found = [record_sweep("a"), record_sweep("b", events=FAILED_ONLY), record_sweep("c"), record_sweep("d")]
     (found[2].journal / "events.jsonl").write_text("damage\n")
+    found[3].manifest.unlink()
     answer = list_sweeps(found, NOW)
-    assert [row["status"] for row in answer.rows] == ["complete", "complete", "unreadable"]
-    assert [row.get("score") for row in answer.rows] == [0.9, None, None]
-    golden("ls", shown(list_sweeps(found[:2], NOW), found[0]))
+    assert [row["status"] for row in answer.rows] == ["complete", "failed", "unreadable", "unreadable"]
+    assert [row.get("score") for row in answer.rows] == [0.9, None, None, None]
+    assert [row.get("n_trials") for row in answer.rows] == [6, 1, None, None]
+    golden("ls", shown(answer, found[0]))
 
 
 def test_a_sweep_shows_its_trials_and_failures(result, golden):
@@ -64,6 +58,34 @@ def test_trials_are_sorted_best_first_by_score_and_least_first_by_others(result)
     assert [row["trial"] for row in show_sweep(result, sort="score").rows] == [0, 1, 2, 3]
     assert [row["trial"] for row in show_sweep(result, sort="params.lr").rows] == [1, 0, 3, 2]
     assert [row["trial"] for row in show_sweep(result, sort="status").rows] == [0, 3, 2, 1]
+
+
+def test_a_minus_turns_the_order_round_and_keeps_what_has_no_value_at_the_end(result):
+    assert [row["trial"] for row in show_sweep(result, sort="-score").rows] == [1, 0, 2, 3]
+    assert [row["trial"] for row in show_sweep(result, sort="-params.lr").rows] == [2, 3, 0, 1]
+    with pytest.raises(SpecError, match="did you mean score"):
+        show_sweep(result, sort="-scores")
+
+
+def test_params_are_those_in_force_though_an_earlier_epoch_was_the_best(record_sweep):
+    extended = {"type": "extend", "prolonged": {"0": {"lr": 0.1, "max_epochs": 40}}}
+    assert show_sweep(SweepResult(record_sweep(events=[*IN_TRAINING, extended]))).rows[0]["params"]["max_epochs"] == 40
+
+
+def test_params_of_a_member_of_a_population_are_those_of_its_score(record_sweep):
+    exploit = {"type": "exploit", "trial": 0, "donor": 1, "params": {"lr": 0.2}}
+    paths = record_sweep(events=[*IN_TRAINING, exploit])
+    assert show_sweep(SweepResult(paths)).rows[0]["params"] == {"lr": 0.1, "max_epochs": 9}
+
+
+def test_trials_of_a_driver_that_died_were_interrupted(record_sweep, golden):
+    paths = record_sweep(events=IN_TRAINING)
+    with locked(paths):
+        assert [row["status"] for row in show_sweep(SweepResult(paths)).rows] == ["RUNNING", "PENDING"]
+    result = SweepResult(paths)
+    assert [row["status"] for row in show_sweep(result).rows] == ["INTERRUPTED"] * 2
+    assert show_trial(result, 1).value["status"] == "INTERRUPTED"
+    golden("show_interrupted", shown(show_sweep(result), paths))
 
 
 def test_a_limit_holds_in_every_form_and_0_has_all(result):
@@ -117,6 +139,13 @@ def test_the_summary_of_a_run_ends_with_the_next_commands(result, golden):
 def test_the_summary_names_the_storage_only_where_it_is_another(result, monkeypatch):
     monkeypatch.chdir(result.paths.root.parent.parent)
     assert "--storage" not in as_text(summary(result).parts, 120)
+
+
+@pytest.mark.parametrize("reason", ["interrupted", "stopped", "disk full", "time budget", None])
+def test_what_to_do_next_begins_with_going_on_where_a_sweep_is_not_done(record_sweep, reason):
+    paths = record_sweep(reason=reason)
+    lines = as_text(summary(SweepResult(paths)).parts, 120).splitlines()
+    assert lines[lines.index("next:") + 1].strip() == paths.resume_command
 
 
 def test_a_run_without_a_score_is_summed_up_too(record_sweep, golden):

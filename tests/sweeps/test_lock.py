@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 
 import pytest
+from filelock import FileLock
 
-from sweeps import hold, lock
+from sweeps import lease, lock
 from sweeps.creation import create
 from sweeps.errors import InfeasibleError, SweepStateError
-from sweeps.hold import STALE_S, Hold, Holder
+from sweeps.hold import STALE_S, Holder
 from sweeps.lock import ask_to_stop, asked_to_stop, clear_stop, holder, is_held, locked
 from sweeps.storage import SweepPaths, write_text
+from sweeps.working_copy import COPYING
+from trainables.remote import RemoteFolder
 
 HOLD = """
 import sys
@@ -139,7 +144,7 @@ def test_a_driver_of_another_user_is_at_work(paths, monkeypatch):
     def kill(pid: int, number: int) -> None:
         raise PermissionError
 
-    leave(paths, age_s=1000, host=socket.gethostname())
+    leave(paths, age_s=1000, host=socket.gethostname(), kernel=Holder.myself().kernel)
     monkeypatch.setattr(os, "kill", kill)
     assert is_held(paths)
 
@@ -151,56 +156,118 @@ def test_the_heart_beats_while_the_sweep_is_held(paths, monkeypatch):
         wait_for(lambda: paths.holder.stat().st_mtime > time.time() - 60)
 
 
-@pytest.mark.parametrize("change", [lambda paths: paths.holder.unlink(), lambda paths: leave(paths, age_s=0)])
-def test_a_driver_whose_sweep_was_deleted_or_taken_over_learns_of_it(paths, monkeypatch, change):
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda paths: shutil.rmtree(paths.root), "lock was deleted or replaced"),
+        (lambda paths: paths.lock.unlink(), "lock was deleted or replaced"),
+        (lambda paths: write_text(paths.lock, ""), "lock was deleted or replaced"),
+        (lambda paths: leave(paths, age_s=0), "was taken over by another driver"),
+        (lambda paths: paths.holder.write_bytes(b"\xff"), "was taken over by another driver"),
+    ],
+)
+def test_a_driver_whose_sweep_was_deleted_or_taken_over_learns_of_it(paths, monkeypatch, change, says):
     monkeypatch.setattr(lock, "_EVERY_S", 0.02)
     with locked(paths) as held:
-        assert not held.is_lost()
+        held.refuse_lost()
         change(paths)
         wait_for(held.is_lost)
-    assert not paths.holder.exists() or json.loads(paths.holder.read_text())["host"] == "elsewhere"
+        with pytest.raises(SweepStateError, match=rf"^{paths.root} .*{says}(?s:.*)sweeps resume {paths.root}$"):
+            held.refuse_lost()
 
 
-def test_after_a_pause_the_heart_beats_before_anything_is_written(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(hold, "_seconds", lambda: clock[0])
-    answers = [True, False]
-    held = Hold(lambda: answers.pop(0), every_s=5.0)
-    clock[0] = 14.0
-    assert not held.is_lost()
-    assert len(answers) == 2  # cheap as long as no beat is overdue
-    clock[0] = 10_000.0
-    assert not held.is_lost()
-    clock[0] = 20_000.0
-    assert held.is_lost()
-    clock[0] = 20_001.0
-    assert held.is_lost()
+def test_a_driver_whose_name_was_deleted_writes_it_anew_as_it_still_has_the_lock(paths, monkeypatch):
+    monkeypatch.setattr(lock, "_EVERY_S", 0.02)
+    with locked(paths) as held:
+        before = paths.holder.read_bytes()
+        paths.holder.unlink()
+        wait_for(paths.holder.exists)
+        wait_for(lambda: paths.holder.read_bytes() == before)
+        held.refuse_lost()
+        assert is_held(paths)
+    assert not paths.holder.exists()
 
 
-def test_a_heart_that_cannot_beat_is_given_up_when_others_would_take_it_for_dead(monkeypatch):
-    def fail() -> bool:
-        raise OSError("store is down")
+def test_a_second_driver_is_refused_while_the_first_lives_though_its_lock_was_deleted(paths, other):
+    paths.lock.unlink()
+    before = paths.holder.read_bytes()
+    with pytest.raises(SweepStateError, match=rf"process {other.pid} on .*`lock` was deleted"), locked(paths):
+        pass
+    assert paths.holder.read_bytes() == before
 
-    clock = [0.0]
-    monkeypatch.setattr(hold, "_seconds", lambda: clock[0])
-    held = Hold(fail, every_s=5.0)
-    clock[0] = STALE_S - 1
-    assert not held.is_lost()
-    clock[0] = STALE_S + 1
-    assert held.is_lost()
+
+def test_a_process_number_that_came_round_again_keeps_nobody_out_for_long(paths):
+    myself = json.loads(Holder.myself().to_json())
+    leave(paths, age_s=0, **myself)  # the first process of a container that started again
+    with locked(paths) as held:
+        assert "took over from" in held.notes[0]
+    leave(paths, age_s=STALE_S + 5, **myself | {"pid": os.getppid()})
+    with locked(paths) as held:
+        assert "took over from" in held.notes[0]
+
+
+@pytest.mark.parametrize(("age_s", "is_at_work"), [(0, True), (STALE_S + 1, False)])
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1])
+def test_a_number_of_another_kernel_or_container_tells_nothing_though_the_host_has_one_name(
+    paths, pid, age_s, is_at_work
+):
+    leave(paths, age_s, host=socket.gethostname(), pid=pid)
+    assert is_held(paths) is is_at_work
+
+
+@pytest.mark.parametrize("use", [holder, lambda paths: locked(paths).__enter__()])
+def test_a_folder_in_the_place_of_the_holders_name_is_named(paths, use):
+    paths.holder.mkdir()
+    with pytest.raises(SweepStateError, match=rf"{paths.holder}: is a directory.*delete it"):
+        use(paths)
+
+
+@pytest.mark.parametrize("use", [asked_to_stop, ask_to_stop, clear_stop, lambda paths: locked(paths).__enter__()])
+def test_a_folder_in_the_place_of_a_request_is_named(paths, use):
+    paths.stop.mkdir()
+    with pytest.raises(SweepStateError, match=rf"{paths.stop}: is a directory.*delete it"):
+        use(paths)
+
+
+@pytest.fixture
+def on_store(tmp_path: Path) -> SweepPaths:
+    made = SweepPaths(tmp_path / "copies" / "digits", RemoteFolder((tmp_path / "store" / "digits").as_uri()))
+    create(made, {"name": "digits", "metric": "valid_acc"}, "name: digits\n")
+    return made
+
+
+def test_on_a_store_a_second_driver_of_this_machine_is_refused_at_once_though_the_lease_of_the_first_ran_out(
+    on_store, monkeypatch
+):
+    monkeypatch.setattr(lease, "STALE_S", -1.0)  # as the first sleeps
+    with FileLock(on_store.lock):
+        begun = time.monotonic()
+        with pytest.raises(SweepStateError, match="is in use by another process of this machine"), locked(on_store):
+            pass
+        assert time.monotonic() - begun < 2
+    with locked(on_store) as held:
+        held.refuse_lost()
+
+
+def test_on_a_store_a_driver_waits_for_readers_that_bring_the_copy_up_to_date(on_store):
+    copying = FileLock(on_store.root / COPYING, thread_local=False)
+    reading = FileLock(on_store.lock, thread_local=False)
+    copying.acquire()
+    reading.acquire()
+
+    def let_go() -> None:
+        reading.release()
+        copying.release()
+
+    Timer(0.2, let_go).start()
+    with locked(on_store) as held:
+        assert not reading.is_locked
+        held.refuse_lost()
 
 
 def test_a_folder_that_cannot_be_locked_is_infeasible(tmp_path):
     with pytest.raises(InfeasibleError, match="cannot be locked"), locked(SweepPaths(Path("/proc/nope"))):
         pass
-
-
-def test_a_holder_says_the_same_after_it_was_written():
-    me = Holder.myself()
-    assert Holder.read(me.to_json(), 0.0) == me
-    assert Holder.read(me.to_json(), 0.0).is_dead in (False, None)
-    assert Holder(me.host, 2**22 + 1, 0.0, me.kernel).is_dead in (True, None)
-    assert Holder("elsewhere", me.pid, 0.0, "other kernel").is_dead is None
 
 
 def test_a_request_to_stop_is_seen_until_a_driver_begins(paths):

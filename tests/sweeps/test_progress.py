@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from sweeps.output import as_text
-from sweeps.progress import Progress, as_line, as_panel, snapshot
+from sweeps.progress import Progress, as_line, as_panel
 from sweeps.records import SweepState, TrialRecord, TrialStatus
+from sweeps.snapshot import snapshot
 from trainables.objective import Objective
 
 
@@ -32,34 +33,28 @@ def written(console):
     return console.file.getvalue().splitlines()
 
 
-def test_a_snapshot_counts(state):
-    found = snapshot(state, 6, [1, 3], 10.0)
-    assert found.counts == {
-        TrialStatus.RUNNING: 1,
-        TrialStatus.COMPLETED: 1,
-        TrialStatus.STOPPED: 1,
-        TrialStatus.FAILED: 1,
-    }
-    assert found.n_ended == 3
-    assert found.epochs == 6
-    assert [(rung.epoch, rung.reached, rung.stopped) for rung in found.rungs] == [(1, 3, 1), (3, 1, 0)]
-    assert (found.best.trial, found.best.epoch, found.best.score) == (0, 3, 0.9)
-
-
-def test_the_rest_is_expected_to_be_like_what_has_ended(state):
-    # Three trials ended after 4 + 1 + 0 epochs, one of the other three has trained one: 3 * 5/3 - 1 epochs are left.
-    assert snapshot(state, 6, [], 12.0).eta_s == pytest.approx(4 * 12.0 / 6)
-
-
-def test_nothing_is_expected_before_a_trial_has_ended_or_when_all_have(state):
-    assert snapshot(SweepState(Objective("valid_acc")), 6, [], 12.0).eta_s is None
-    assert snapshot(state, 3, [], 12.0).eta_s is None
-
-
 def test_the_line_and_the_panel_read_well(state, golden):
     found = snapshot(state, 6, [1, 3], 75.0)
     golden("progress_line", as_line(found) + "\n")
     golden("progress_panel", as_text([as_panel(found)], 100))
+
+
+def test_a_failure_that_is_retried_is_told_at_once(lines):
+    state = SweepState(Objective("valid_acc"))
+    failure = {"cause": "user", "error": "RuntimeError: boom", "epoch": 0}
+    state.trials[0] = TrialRecord(0, {}, TrialStatus.RUNNING, failures=[failure])
+    state.trials[1] = TrialRecord(1, {}, TrialStatus.RUNNING)
+    found = snapshot(state, 6, [], 0.0)
+    assert as_line(found).startswith("0/6 trials ended (1 running, 1 retrying) | ")
+    assert " | 1 retried: RuntimeError: boom | " in as_line(found)
+    assert "retried   1 (user): RuntimeError: boom" in as_text([as_panel(found)], 100)
+
+
+def test_the_panel_is_as_wide_in_every_frame_and_no_wider_than_the_console(state):
+    empty = SweepState(Objective("valid_acc"))
+    for width, wanted in ((200, 78), (50, 50)):
+        frames = [as_text([as_panel(snapshot(known, 6, [], 75.0))], width) for known in (empty, state)]
+        assert {len(line) for frame in frames for line in frame.splitlines()} == {wanted}
 
 
 def test_before_the_first_epoch_the_view_says_what_is_going_on(golden):
@@ -94,6 +89,20 @@ def test_a_new_best_is_told_before_its_time(state, lines):
         clock.now_s = 1.1
         progress(state)
         assert "best valid_acc 0.95 " in written(lines)[1]
+
+
+def test_a_resume_shows_no_time_left_until_it_has_trained_an_epoch(state, lines):
+    state.apply({**state.attempts[0], "attempt": 2})
+    clock = Clock()
+    with Progress(lines, clock) as progress:
+        for now_s in (0.0, 60.0):
+            clock.now_s = now_s
+            progress(state)
+        report = {"rows": [{"epoch": 2, "valid_acc": 0.1}], "costs": {}, "placement": {}}
+        state.apply({"type": "report", "trial": 3, **report})
+        clock.now_s = 70.0
+        progress(state)
+    assert ["left" in line for line in written(lines)] == [False, False, True, True]
 
 
 def test_nothing_is_shown_before_there_is_a_trial(lines):

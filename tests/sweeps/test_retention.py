@@ -201,6 +201,29 @@ def test_a_deletion_that_fails_is_an_error(paths, monkeypatch):
         collect(paths, state_of(t0=("COMPLETED", 0.5)))
 
 
+def test_a_deletion_that_fails_in_a_running_sweep_is_told_once_and_ends_nothing(paths, monkeypatch):
+    told = []
+    state = state_of(t0=("COMPLETED", 0.5), t1=("COMPLETED", 0.6))
+    keeper = Keeper(paths.trials, state, KeepConfig(), told.append)
+
+    def fail(*args, **kwargs):
+        raise OSError(39, "Directory not empty")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", fail)
+        for trial in (0, 1):
+            for epoch in (1, 2):
+                save(folder_of(paths, trial), epoch)
+            keeper.retain(state.trials[trial])
+            keeper.delete()
+    keeper.finish()
+    assert len(told) == 1
+    assert "Directory not empty" in told[0]
+    assert "`sweeps gc`" in told[0]
+    assert collect(paths, state)
+    assert names(folder_of(paths, 0)) == names(folder_of(paths, 1)) == ["checkpoint-000002"]
+
+
 @st.composite
 def sweeps(draw):
     """(state, keep, trial -> what lies in its folder as (epoch, condition) pairs, trials with best weights alone)."""

@@ -16,6 +16,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, HyperBan
 
 from search_spaces.space import SearchSpace
 from sweeps.config import SchedulerConfig
+from sweeps.records import SweepState
 from sweeps.rungs import rungs
 from sweeps.schedulers import PopulationScheduler, make_scheduler
 from trainables.objective import Objective
@@ -99,6 +100,23 @@ def test_asha_decides_as_rays_own_and_as_a_replay_also_for_trials_that_are_start
             ours.on_trial_complete(None, trial_of(number, again=restarts[number]), report)
             rays.on_trial_complete(None, trial_of(number), report)
             replay.decide(number, epoch, score if maximize else -score)
+
+
+@pytest.mark.parametrize("was_told", [True, False])
+def test_a_resumed_trial_is_judged_at_the_rung_that_no_scheduler_heard_of_and_not_where_it_was_told_to_go_on(was_told):
+    state = SweepState(Objective("score", maximize=True))
+    for number, score in enumerate([0.9, 0.8, 0.7, 0.1]):
+        state.apply({"type": "trial", "trial": number, "params": {}})
+        rows = [{"epoch": 1, "score": score}]
+        more = {} if was_told or number < 3 else {"recovered": True}
+        about = {"costs": {}, "placement": {}, "checkpoint": None}
+        state.apply({"type": "report", "trial": number, "rows": rows, **about, **more})
+        status = "COMPLETED" if number < 3 else "INTERRUPTED"
+        state.apply({"type": "end", "trial": number, "status": status, "time": 1.0})
+    asha = scheduler_of("asha")
+    asha.recall(state)
+    asha.on_trial_add(None, trial_of(3))
+    assert asha.on_trial_result(None, trial_of(3), result(1, 0.1)) == ("CONTINUE" if was_told else "STOP")
 
 
 def test_asha_forgets_a_trial_that_never_ran():

@@ -10,6 +10,8 @@ from sweeps.records import SweepState, TrialRecord, TrialStatus
 from sweeps.stop_rules import FAILING, AllAlike, StopRules, every, metric_target, time_budget, when
 from trainables.objective import Objective
 
+MOST = Objective("m", maximize=True)
+
 
 def test_the_first_rule_that_answers_gives_the_reason_and_no_other_changes_it():
     answers = {"first": None, "second": None}
@@ -71,7 +73,7 @@ def failed(error: str, cause: str = "user") -> TrialRecord:
 
 
 def test_so_many_alike_failures_at_the_beginning_end_the_sweep():
-    rule = AllAlike(3)
+    rule = AllAlike(3, SweepState(MOST))
     for layers in (2, 17):
         rule.note(failed(f"ValueError: bad shape {layers}"))
         assert rule() is None
@@ -83,7 +85,7 @@ def test_so_many_alike_failures_at_the_beginning_end_the_sweep():
 @pytest.mark.parametrize("status", [TrialStatus.COMPLETED, TrialStatus.STOPPED, TrialStatus.DIVERGED])
 @pytest.mark.parametrize("place", [0, 1])
 def test_one_that_ended_otherwise_shows_that_the_rest_may_succeed(status, place):
-    rule = AllAlike(2)
+    rule = AllAlike(2, SweepState(MOST))
     ends = [failed("E"), failed("E"), failed("E")]
     ends.insert(place, TrialRecord(1, {}, status))
     for record in ends:
@@ -93,7 +95,51 @@ def test_one_that_ended_otherwise_shows_that_the_rest_may_succeed(status, place)
 
 @pytest.mark.parametrize("other", [failed("E", "oom"), failed("F")])
 def test_failures_that_differ_do_not_end_the_sweep_and_later_ones_cannot(other):
-    rule = AllAlike(2)
+    rule = AllAlike(2, SweepState(MOST))
     for record in (failed("E"), other, failed("F"), failed("F")):
         rule.note(record)
         assert rule() is None
+
+
+def told(state: SweepState, trial: int, *epochs: int) -> None:
+    """A trial that trains has reported ``epochs``."""
+    if trial not in state.trials:
+        state.apply({"type": "trial", "trial": trial, "params": {}})
+        state.apply({"type": "start", "trial": trial, "time": 0.0})
+    rows = [{"epoch": epoch, "m": 0.5} for epoch in epochs]
+    state.apply({"type": "report", "trial": trial, "rows": rows, "costs": {}, "placement": {}, "checkpoint": None})
+
+
+def fail(state: SweepState, rule: AllAlike, trial: int, *epochs: int) -> None:
+    """A trial reports ``epochs`` and then fails as all others do."""
+    told(state, trial, *epochs)
+    state.apply({"type": "end", "trial": trial, "status": "FAILED", "cause": "user", "error": "E", "time": 1.0})
+    rule.note(state.trials[trial])
+
+
+def test_one_that_trains_beyond_what_all_others_failed_at_shows_that_the_rest_may_succeed():
+    state = SweepState(MOST)
+    rule = AllAlike(2, state)
+    told(state, 9, 1, 2, 3)
+    fail(state, rule, 0, 1, 2)
+    fail(state, rule, 1, 1, 2)
+    assert rule() is None
+
+
+def test_one_that_has_come_no_further_than_all_others_failed_at_shows_nothing():
+    state = SweepState(MOST)
+    rule = AllAlike(2, state)
+    told(state, 9, 1, 2)
+    fail(state, rule, 0, 1, 2)
+    fail(state, rule, 1, 1)
+    assert rule() == FAILING
+
+
+def test_what_an_earlier_attempt_trained_does_not_show_that_this_one_can():
+    state = SweepState(MOST)
+    told(state, 9, 1, 2, 3)
+    rule = AllAlike(2, state)
+    told(state, 9)  # it goes on from its checkpoint
+    fail(state, rule, 0, 1)
+    fail(state, rule, 1, 1)
+    assert rule() == FAILING

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+from manifests import manifest
 
 from sweeps import journal, storage
 from sweeps.creation import create
@@ -26,7 +28,7 @@ from trainables.remote import RemoteFolder
 @pytest.fixture
 def paths(tmp_path: Path) -> SweepPaths:
     made = SweepPaths.of(tmp_path / "results", "digits")
-    create(made, {"name": "digits", "metric": "valid_acc"}, "name: digits\n")
+    create(made, manifest(name="digits"), "name: digits\n")
     return made
 
 
@@ -93,7 +95,7 @@ def test_a_uri_keeps_its_options_behind_the_name_and_shows_no_secret(monkeypatch
 
 
 def test_a_sweep_on_a_store_has_the_layout_of_a_local_one_and_is_copied_whole(store, reader):
-    create(store, {"name": "digits"}, "name: digits\n")
+    create(store, manifest(name="digits"), "name: digits\n")
     store.best.mkdir()
     (store.best / "params.yaml").write_text("lr: 1\n")
     store.trials_table.write_text("table")
@@ -107,13 +109,13 @@ def test_a_sweep_on_a_store_has_the_layout_of_a_local_one_and_is_copied_whole(st
         "trials.parquet",
     }
     assert exists(reader)
-    assert read_manifest(reader) == {"format": 1, "name": "digits"}
+    assert read_manifest(reader) == {"format": 1} | manifest(name="digits")
     assert (reader.best / "params.yaml").read_text() == "lr: 1\n"
     assert list(journal.read(reader.journal)) == []
 
 
 def test_a_copy_follows_what_changes_and_vanishes_on_the_store(store, reader):
-    create(store, {"name": "digits"}, "")
+    create(store, manifest(name="digits"), "")
     store.best.mkdir()
     (store.best / "a").write_text("1")
     push(store, store.best)
@@ -127,13 +129,13 @@ def test_a_copy_follows_what_changes_and_vanishes_on_the_store(store, reader):
 
 
 def test_the_copy_of_a_deleted_sweep_is_not_mistaken_for_a_new_one_of_its_name(store, reader):
-    create(store, {"name": "old"}, "")
+    create(store, manifest(name="old"), "")
     with journal.Journal(store.journal, store.remote_journal) as records:
         records.append({"type": "a"})
     assert exists(reader)
     store.remote.delete_all()
     assert not exists(reader)
-    create(store, {"name": "new"}, "")
+    create(store, manifest(name="new"), "")
     for paths in (store, reader):
         assert exists(paths)
         assert list(journal.read(paths.journal)) == []
@@ -180,6 +182,23 @@ def test_a_manifest_of_another_format_or_none_is_refused(paths, text):
     paths.manifest.write_text(text)
     with pytest.raises(SweepStateError, match=r"manifest\.json: "):
         read_manifest(paths)
+
+
+def test_everything_that_is_missing_or_wrong_in_a_manifest_is_said_at_once(paths):
+    damaged = manifest(format=1, goal="best", created="yesterday", data={"rows": "many", "splits": 1}, notes=None)
+    del damaged["search_path"]
+    paths.manifest.write_text(json.dumps(damaged))
+    with pytest.raises(SweepStateError) as caught:
+        read_manifest(paths)
+    assert str(caught.value).splitlines() == [
+        f"{paths.manifest}: damaged; put a whole copy back:",
+        "  created: 'yesterday' is not a time such as 2025-01-31T12:00:00Z",
+        "  goal: 'best' is not minimize or maximize",
+        "  search_path: missing",
+        "  notes: 'None' is not a list of texts",
+        "  data.rows: 'many' is not a whole number",
+        "  data.fingerprint: missing",
+    ]
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nets
 import pytest
 from inline_sweeps import Told, extend, resume, run, sweep_of
 
 from sweeps import SpecError, SweepNotFoundError, SweepResult, SweepStateError, journal
+from sweeps.extension import Extension
+from sweeps.prepared import stored
+from sweeps.spec import dump_spec
 from sweeps.storage import SweepPaths
 from sweeps.taken import taken
 
@@ -123,6 +127,60 @@ def test_the_spec_of_an_extended_sweep_is_another_than_that_it_was_made_with(tmp
     with pytest.raises(SweepStateError, match="max_epochs: 3 -> 2"):
         run_again(tmp_path)
     assert attempts(run_again(tmp_path, SPACE | {"max_epochs": 3})[0]) == ["complete", "complete"]
+
+
+def test_a_spec_is_compared_with_that_of_an_extension_whose_driver_died_before_it_was_written(tmp_path):
+    made, _ = run_again(tmp_path)
+    old = made.paths.spec.read_text()
+    extension = Extension(max_epochs=3)
+    with taken(made.paths, Told()) as sweep:
+        longer = stored(made.paths, nets.make_net(), nets.make_data()).extended(sweep, extension)
+        sweep.extend(longer.plan(list(sweep.state.trials.values())), extension, dump_spec(longer.written))
+    made.paths.spec.write_text(old)
+    with pytest.raises(SweepStateError, match="max_epochs: 3 -> 2"):
+        run_again(tmp_path)
+
+
+def edit(result: SweepResult, old: str, new: str) -> None:
+    text = result.paths.spec.read_text()
+    assert text.count(old) == 1
+    result.paths.spec.write_text(text.replace(old, new))
+
+
+def test_an_edited_seed_is_refused_until_it_is_accepted_once(tmp_path):
+    made = run(tmp_path, SPACE, searcher="grid", stop={"metric_target": 0.01})
+    before = list(journal.read(made.paths.journal))
+    edit(made, "\nseed: 0", "\nseed: 7")
+    with pytest.raises(SweepStateError, match="seed: 0 -> 7"):
+        resume(made.paths.root)
+    assert list(journal.read(made.paths.journal)) == before
+    for options in ({"accept_changes": True}, {}):
+        told = Told()
+        resume(made.paths.root, progress=told, **options)
+        assert ("note: change accepted: seed: 0 -> 7" in told.lines) == bool(options)
+
+
+def test_another_metric_than_that_of_the_records_is_refused_also_by_a_journal_without_a_spec(tmp_path):
+    made = run(tmp_path, SPACE, searcher="grid", stop={"metric_target": 0.01})
+    with taken(made.paths, Told()) as sweep:
+        del sweep.state.attempts[-1]["spec"]  # as releases before had it
+        assert "recorded no spec" in sweep.refuse_edited_spec(accept=False)[-1]
+        edit(made, "name: valid_acc", "name: valid_loss")
+        with pytest.raises(SweepStateError, match=r"metric\.name"):
+            sweep.refuse_edited_spec(accept=True)
+
+
+def test_an_edited_scheduler_is_told_and_used(tmp_path):
+    made, told = run(tmp_path, SPACE, searcher="grid", stop={"metric_target": 0.01}), Told()
+    edit(made, "name: fifo", "name: asha")
+    resume(made.paths.root, progress=told)
+    assert 'note: changed: scheduler.name: "fifo" -> "asha"' in told.lines
+
+
+def test_a_resume_that_has_nothing_to_train_since_the_target_is_reached_says_so(tmp_path):
+    made, told = run(tmp_path, SPACE, searcher="grid", stop={"metric_target": 0.01}), Told()
+    resume(made.paths.root, progress=told)
+    assert [line for line in told.lines if "metric_target 0.01 is reached already" in line]
 
 
 def test_objects_that_python_gave_are_the_same_spec_again(tmp_path):

@@ -157,6 +157,22 @@ def test_a_trial_that_is_stopped_from_outside_saves_what_it_reached(make, job):
     assert [row["epoch"] for row in checkpoint.read_log(found)] == [1, 2, 3]
 
 
+def test_whatever_saves_is_watched_with_the_time_of_a_checkpoint(make, job, tmp_path, monkeypatch):
+    armed, seen = [], []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda limit, **given: armed.append(round(limit)))
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", armed.clear)
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *given, **more: seen.append(armed[-1:]) or save(*given, **more))
+    trainable = make({"max_epochs": 9}, job=_elsewhere(job, job.trials, rungs=(1,), report_every_s=0.0, hang_s=2.0))
+    trainable.step()
+    trainable.step()
+    (tmp_path / "paused").mkdir()
+    trainable.save_checkpoint(str(tmp_path / "paused"))
+    trainable.cleanup()
+    assert seen == [[600], [600], [600]]
+    assert armed == []
+
+
 def test_a_share_of_a_gpu_caps_the_allocator_and_moves_the_net(make, monkeypatch):
     capped, devices = [], []
     monkeypatch.setattr(TrialJob, "on_device", lambda job, device: devices.append(device) or job)

@@ -131,3 +131,18 @@ def test_short_epochs_do_not_arm_it_each_time(tmp_path, monkeypatch):
             watchdog.epoch_done(epoch, 0.001)
     assert len(limits) == 1
     assert limits[0] >= 300
+
+
+def test_a_checkpoint_has_a_time_and_a_sentence_of_its_own(tmp_path, monkeypatch):
+    limits = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda limit, **given: limits.append(round(limit)))
+    for hang_s in (2, 900):
+        watchdog = Watchdog(hang_s)
+        with watchdog.watching(tmp_path, 0):
+            watchdog.epoch_done(1, 0.01)
+            watchdog.saving(1)
+            (watch,) = tmp_path.iterdir()
+            assert watch.read_text().startswith(f"no checkpoint for {max(hang_s, 600)} s after epoch 1 ")
+            watchdog.epoch_done(2, 0.01)  # as after a pause
+            assert watch.read_text().startswith(f"no epoch for {hang_s} s after epoch 2 ")
+    assert limits == [2, 600, 2, 990, 900, 990]
