@@ -134,6 +134,9 @@ class PopulationScheduler(PopulationBasedTraining):
         self.on_exploit(trial.config["trial"], trial_to_clone.config["trial"], params)
         return {"trial": trial.config["trial"], "params": params}, {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its scheduler for a restore that is never made, and ours knows the journal
+
     def _summarize_hyperparam_changes(self, *args: Any, **kwargs: Any) -> str:
         return ""  # Ray's own expects that both members have the same parameters; the journal has it all
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray import cloudpickle
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, HyperBandScheduler, MedianStoppingRule
 
@@ -251,3 +253,10 @@ def test_a_population_keeps_its_number_and_its_space_and_tells_who_took_over_fro
 @pytest.mark.parametrize(("name", "kind"), [("fifo", FIFOScheduler), ("hyperband", HyperBandScheduler)])
 def test_the_others_are_rays_own(name, kind):
     assert type(scheduler_of(name)) is kind
+
+
+def test_a_population_can_be_pickled_though_whom_it_tells_cannot():
+    pbt = scheduler_of("pbt")
+    lock = threading.RLock()
+    pbt.on_exploit = lambda *what: lock.acquire()
+    cloudpickle.dumps(pbt)
