@@ -197,8 +197,9 @@ class Attempt:
     def _raise_for(self, reason: str) -> None:
         again = self.paths.resume_command
         if reason == _ASKED:
-            root = self.paths.location
-            raise KeyboardInterrupt(f"what {root} had found is saved; Sweep.resume({root!r}) goes on")
+            root, config = self.paths.location, self.plan.config
+            given = [f", {key}=..." for key, known in (("net", config.net), ("data", config.data)) if known is None]
+            raise KeyboardInterrupt(f"what {root} had found is saved; Sweep.resume({root!r}{''.join(given)}) goes on")
         if reason == _FULL:
             problem = free_space_problem(self.paths, self.plan.config.checkpoint.min_free_gb) or "the disk was full"
             raise InfeasibleError(f"paused: {problem}\ngo on with: {again}")

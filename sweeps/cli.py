@@ -186,7 +186,7 @@ def ls(
 def show(
     sweep: SweepName,
     trial: Annotated[int | None, typer.Option(help="Show this trial only.")] = None,
-    sort: Annotated[str, typer.Option(help="Column to sort by: score, epochs, fit_s, params.lr, ...")] = "trial",
+    sort: Annotated[str, typer.Option(help="Column: score, epochs, fit_s, params.lr, ...; -score reverses.")] = "trial",
     limit: Limit = None,
     storage_dir: Storage = storage.DEFAULT_STORAGE,
     output: Output = Format.TABLE,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from search_spaces.domains import Constant
 from search_spaces.space import SearchSpace
 from sweeps.config import SchedulerConfig, SweepConfig
 from sweeps.errors import Problem, SpecError
@@ -174,3 +175,21 @@ def _gain(record: TrialRecord, epoch: int, state: SweepState) -> float:
     has_diverged = record.status is TrialStatus.DIVERGED and epoch == record.epoch
     value = state.objective.worst if has_diverged else record.rows[epoch][state.objective.metric]
     return -state.objective.loss(value)
+
+
+def space_notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What another space no longer sets, or sets to another constant, in words.
+
+    Parameters
+    ----------
+    before, after : mapping of str to object
+        The parameters of the spec.
+    """
+    old, new = SearchSpace(before).domains, SearchSpace(after).domains
+    gone = [f"{name} is not set any more, so the net's own value counts" for name in old if name not in new]
+    moved = [
+        f"{name} is {new[name].axis()[0]} from now on, no more {old[name].axis()[0]}"
+        for name in old
+        if isinstance(new.get(name), Constant) and isinstance(old[name], Constant) and new[name] != old[name]
+    ]
+    return [f"space: {text}" for text in (*gone, *moved)]

@@ -70,8 +70,10 @@ def ask_to_stop(paths: SweepPaths, *, now: bool = False) -> None:
     paths : SweepPaths
         The sweep.
     now : bool, default=False
-        Trials too; else those that train go on to their ends and no other begins.
+        Trials too; else those that train go on to their ends and no other begins, unless more was asked for before.
     """
+    if not now and asked_to_stop(paths) == "now":
+        return
     text = json.dumps({"now": now}) + "\n"
     if paths.remote is None:
         with _as_file(paths.stop):

@@ -147,7 +147,8 @@ class PreparedSweep:
         if attempt.is_needed:
             _say_if_over(plan, sweep, watcher)
         if not attempt.is_needed and sweep.is_closed:
-            watcher.tell(f"{paths.location} is complete: nothing is left to do; `sweeps extend` gives it more")
+            more = "ask for more trials too (--num-samples)" if extension else "`sweeps extend` gives it more"
+            watcher.tell(f"{paths.location} is complete: nothing is left to do; {more}")
         elif not attempt.is_needed:
             attempt.run(lambda execution: None)  # its last driver ended before it had written the tables and best/
         else:

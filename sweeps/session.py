@@ -19,7 +19,7 @@ from sweeps.progress import Progress
 from sweeps.results import SweepResult
 from sweeps.signals import Interrupts, Signals
 from sweeps.storage import SweepPaths
-from sweeps.streams import answer, note, report
+from sweeps.streams import WithoutRay, answer, note, report
 
 # Trials of long epochs are given up by Ray after 10 seconds; then tables and best net are written.
 _GRACE_S = 22.0
@@ -96,7 +96,7 @@ class _LastResort:
 
 def _ran_to_its_end(start: Callable[[Progress], None], is_quiet: bool) -> bool:
     try:
-        with redirect_stdout(sys.stderr), Progress(Console(stderr=True, quiet=is_quiet)) as progress:
+        with redirect_stdout(WithoutRay(sys.stderr)), Progress(Console(stderr=True, quiet=is_quiet)) as progress:
             progress.tell("importing torch, skorch and Ray")
             start(progress)
     except KeyboardInterrupt:

@@ -184,7 +184,7 @@ def _read(path: Path) -> str:
             raise SpecError(Problem(f"larger than {MAX_FILE_BYTES} bytes; is this a sweep.yaml?", file=str(path)))
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        text = "no such file; give the path of a sweep.yaml, or write one with `sweeps init`"
+        text = "no such file; give the path of a sweep.yaml (`sweeps init` writes one to begin with)"
         raise SpecError(Problem(text, file=str(path))) from None
     except UnicodeDecodeError as error:
         raise SpecError(Problem(f"not UTF-8 text (byte {error.start})", file=str(path))) from None

@@ -203,7 +203,8 @@ def all_below(storage: str | Path) -> list[SweepPaths]:
         The storage failed.
     """
     if not is_remote(storage):
-        return [SweepPaths(path.parent) for path in sorted(local_path(storage).glob("[!.]*/manifest.json"))]
+        found = [path for mark in ("manifest.json", JOURNAL) for path in local_path(storage).glob(f"[!.]*/{mark}")]
+        return [SweepPaths(root) for root in sorted({path.parent for path in found})]
     with store_failures(storage):
         names = [entry.name for entry in _remote_folder(str(storage)).entries() if entry.is_folder]
     return [paths for name in names if exists(paths := SweepPaths.of(storage, name), folders=(JOURNAL,))]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sweeps import journal
 from sweeps.config import SweepConfig
-from sweeps.errors import SpecError, SweepStateError
+from sweeps.errors import Problem, SpecError, SweepStateError
 from sweeps.records import SweepState
 from sweeps.spec import load_spec
 from sweeps.storage import SweepPaths, read_manifest
@@ -51,5 +51,10 @@ def stored_spec(paths: SweepPaths, needs: Sequence[str] = ()) -> SweepConfig:
         config = load_spec(paths.spec)
     except (SpecError, OSError) as error:
         raise SweepStateError(f"{paths.spec}: damaged, so the sweep cannot go on:\n{error}") from error
-    lacks = any(getattr(config, key) is None for key in needs)
-    return load_spec(paths.spec, needs=needs) if lacks else config  # which says what is lacking
+    lacks = [key for key in needs if getattr(config, key) is None]
+    if lacks:
+        what = " and ".join(lacks)
+        given = ", ".join(f"{key}=..." for key in lacks)
+        text = f"the sweep was given its {what} in Python, which cannot be stored; hand over the same again: {given}"
+        raise SpecError(Problem(text, str(paths.spec)))
+    return config

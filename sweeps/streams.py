@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 import traceback
 from types import TracebackType
+from typing import TextIO
 
 import typer
 
 from sweeps.output import Answer, Format, write
 
 _PIPED_WIDTH = 1_000  # nothing is folded where no terminal shows it
+
+
+class WithoutRay(io.TextIOBase):
+    """Passes text on to a stream, but for what Ray's daemon prints of workers that died: their failures are recorded.
+
+    Parameters
+    ----------
+    stream : file
+        Open for writing text.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_dropping = False
+
+    def write(self, text: str) -> int:
+        """Writes, or not; the end of a line that is dropped comes by itself."""
+        self._is_dropping = "(raylet" in text or (self._is_dropping and text == "\n")
+        return len(text) if self._is_dropping else self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flushes the stream."""
+        self._stream.flush()
 
 
 def answer(what: Answer, form: Format) -> None:

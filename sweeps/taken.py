@@ -17,7 +17,7 @@ from sweeps.best_net import is_current
 from sweeps.config import SweepConfig
 from sweeps.creation import clear_unfinished
 from sweeps.errors import SweepStateError
-from sweeps.extension import Extension, lengthened, prolonged
+from sweeps.extension import Extension, lengthened, prolonged, space_notes
 from sweeps.fingerprints import comparable, describe_choices, python_objects
 from sweeps.hold import Hold
 from sweeps.journal import Journal
@@ -102,13 +102,11 @@ class TakenSweep:
         if self.state.extension is not None:
             extended = build_config(parse_yaml(self.state.extension["spec"]).data)
             return refuse_spec_changes(now, spec_leaves(extended), accept)
-        if attempts and "spec" in attempts[-1]:
+        if attempts:
             return refuse_spec_changes(now, attempts[-1]["spec"], accept)
         known = {"metric.name": "metric", "metric.goal": "goal", "seed": "seed"}
         begun = {key: text_of(self.manifest[name]) for key, name in known.items()}
-        told = refuse_spec_changes({key: now[key] for key in begun}, begun, accept)
-        unseen = "changed: a release ran the sweep that recorded no spec, so not all changes of its sweep.yaml are seen"
-        return [*told, unseen] if attempts else told
+        return refuse_spec_changes({key: now[key] for key in begun}, begun, accept)
 
     def extend(self, plan: SweepPlan, extension: Extension, spec: str) -> list[str]:
         """Records an extension, then puts the extended spec in the place of the old one.
@@ -141,17 +139,21 @@ class TakenSweep:
             "prolonged": longer,
             "lengthened": lengthened(self.state, extension.max_epochs),
         }
+        notes = space_notes(stored_spec(self.paths).parameters, plan.config.parameters)
         with Journal(self.paths.journal, self.paths.remote_journal, self.hold.refuse_lost) as journal:
             # One record, so that a crash leaves the whole extension or nothing of it.
             self.state.apply(journal.append(event))
         write_text(self.paths.spec, spec)
         push(self.paths, self.paths.spec)
-        if len(longer) == len(deserving):
-            return []
-        gone = len(deserving) - len(longer)
-        return [
-            f"trials that deserve more epochs, but of which checkpoint.keep left no checkpoint to go on from: {gone}"
-        ]
+        if extension.max_epochs is not None:
+            notes.append(
+                f"trials that go on to {extension.max_epochs} epochs: {len(longer)} of {len(self.state.trials)}"
+            )
+        if gone := len(deserving) - len(longer):
+            notes.append(
+                f"trials that deserve it too, but checkpoint.keep left them no checkpoint to go on from: {gone}"
+            )
+        return notes
 
     def accept(self, plan: SweepPlan) -> None:
         """Takes net and data as they are now for what the sweep is compared with from here on."""

@@ -207,7 +207,7 @@ def test_a_process_number_that_came_round_again_keeps_nobody_out_for_long(paths)
 
 
 @pytest.mark.parametrize(("age_s", "is_at_work"), [(0, True), (STALE_S + 1, False)])
-@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1])
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1], ids=["alive", "no process"])
 def test_a_number_of_another_kernel_or_container_tells_nothing_though_the_host_has_one_name(
     paths, pid, age_s, is_at_work
 ):
