@@ -158,7 +158,8 @@ def test_trials_whose_checkpoints_were_not_kept_stay_as_they_are_and_are_counted
     best = first.best_trial.trial
     longer = extend(first.paths.root, max_epochs=4, progress=told)
     assert [record.epoch for record in longer.state.trials.values()] == [4 if n == best else 2 for n in range(3)]
-    assert [line for line in told.lines if "checkpoint.keep left no checkpoint to go on from: 2" in line]
+    assert [line for line in told.lines if "left them no checkpoint to go on from: 2" in line]
+    assert "note: trials that go on to 4 epochs: 1 of 3" in told.lines
     assert longer.state.attempts[-1]["reason"] == "complete"
 
 

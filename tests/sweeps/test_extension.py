@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from search_spaces.space import SearchSpace
 from sweeps import SpecError
 from sweeps.config import SchedulerConfig
-from sweeps.extension import Extension, extended, prolonged
+from sweeps.extension import Extension, extended, prolonged, space_notes
 from sweeps.records import SweepState
 from sweeps.schedulers import make_scheduler
 from sweeps.spec import build_config
@@ -174,3 +174,12 @@ def test_the_epochs_before_a_trial_diverged_count_as_they_were():
         }
     )
     assert prolonged(state, ASHA, 9, 27) == {}
+
+
+def test_what_another_space_drops_or_fixes_otherwise_is_said_and_what_it_varies_is_not():
+    before = {"lr": [0.1, 0.2], "module__nodes": 8, "max_epochs": 9, "batch_size": [8, 16]}
+    after = {"lr": [0.1, 0.5], "max_epochs": 12, "batch_size": 8}
+    assert space_notes(before, after) == [
+        "space: module__nodes is not set any more, so the net's own value counts",
+        "space: max_epochs is 12 from now on, no more 9",
+    ]

@@ -129,7 +129,7 @@ def test_aliases_of_aliases_do_not_explode(write):
 
 def test_files_that_cannot_be_read_say_why(write, tmp_path):
     assert problems_of("missing.yaml") == [
-        "missing.yaml: no such file; give the path of a sweep.yaml, or write one with `sweeps init`"
+        "missing.yaml: no such file; give the path of a sweep.yaml (`sweeps init` writes one to begin with)"
     ]
     assert "cannot be read" in problems_of(tmp_path)[0]
     assert "larger than" in problems_of(write("#" * (MAX_FILE_BYTES + 1)))[0]

@@ -34,7 +34,7 @@ def test_a_spec_is_parsed_once(paths, monkeypatch):
 def test_what_only_python_could_bring_is_asked_for(paths):
     with pytest.raises(SpecError) as caught:
         stored_spec(paths, ["net", "data"])
-    assert [problem.where for problem in caught.value.problems] == ["net", "data"]
+    assert "hand over the same again: net=..., data=..." in str(caught.value)
 
 
 def test_a_spec_that_is_gone_is_to_be_put_back_and_no_new_one_begun(paths):
