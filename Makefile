@@ -7,6 +7,7 @@ MOTO   := .venv-moto
 # The interpreter of the GPU checks: a machine with GPUs may bring a torch of its own.
 GPU_PYTHON ?= $(BIN)/python
 PYTEST_ARGS ?=
+COV ?=
 DEMO = digits-demo-$(shell date +%Y%m%d-%H%M%S)
 
 # One thread per process, or tests and trials fight for the cores; Ray sends no usage statistics.
@@ -14,7 +15,7 @@ export OMP_NUM_THREADS = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test moto faults lint format-check types check format gpu-check clean
+.PHONY: help setup demo test fast moto faults lint format-check types check format gpu-check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,8 +34,11 @@ demo: setup ## run the digits sweep; results go to results/
 	@name=$(DEMO) && $(BIN)/sweeps run examples/digits/sweep.yaml --storage results --name $$name && \
 	  echo "results: results/$$name   (show them: $(BIN)/sweeps show results/$$name)"
 
-test: setup ## run the tests; PYTEST_ARGS='-m "not ray"' leaves out those that start Ray
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: fast ## run the tests, at last those that start Ray; PYTEST_ARGS='-k resume' chooses
+	$(BIN)/python -m pytest -m ray $(COV) $(PYTEST_ARGS) || [ $$? -eq 5 ]
+
+fast: setup ## the tests that need no Ray, in two processes
+	$(BIN)/python -m pytest -m "not ray" -n 2 --dist loadfile $(COV) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
 moto: $(MOTO)/.installed ## make .venv-moto, the S3 server of the tests; they do it themselves where it is missing
 
@@ -54,7 +58,9 @@ types: setup ## mypy --strict
 	$(BIN)/mypy
 
 check: lint format-check types ## everything that CI runs; the tests with branch coverage of at least 90 %
-	$(MAKE) test PYTEST_ARGS='--cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)'
+	$(BIN)/coverage erase
+	$(MAKE) test COV='--cov --cov-append --cov-report='
+	$(BIN)/coverage report --fail-under=90
 
 format: setup ## mend what ruff can mend
 	$(BIN)/ruff check --fix .

@@ -143,11 +143,13 @@ def _others(folder: RemoteFolder, own: str) -> list[_Seen]:
 def _look(folder: RemoteFolder, now: float) -> list[_Seen]:
     seen = []
     for entry in folder.entries():
+        age_s = max(0.0, now - entry.mtime)
         try:
             content = folder.read_bytes(entry.name)
-        except FileNotFoundError:
-            continue  # let go meanwhile
-        holder = Holder.read(content, max(0.0, now - entry.mtime))
+        except FileNotFoundError:  # let go, or being replaced right now: in the way until a later look tells
+            seen.append(_Seen(entry.name, _CONTENDER, Holder("unknown", 0, 0.0, "", age_s)))
+            continue
+        holder = Holder.read(content, age_s)
         if holder is not None:
             seen.append(_Seen(entry.name, json.loads(content).get("state", _HOLDER), holder))
     return seen

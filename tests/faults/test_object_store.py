@@ -28,6 +28,8 @@ pytestmark = pytest.mark.faults
 
 numbers = itertools.count()
 
+_ROUNDS = 20 if os.environ.get("SWEEPS_FAULTS") == "full" else 5
+
 
 @pytest.fixture(scope="session")
 def server():
@@ -123,7 +125,7 @@ def contend(folder, outcomes, together, release):
 def test_of_two_drivers_at_once_one_holds_and_the_other_is_refused_in_every_round(folder, faults, monkeypatch):
     monkeypatch.setattr(lease, "_LONGEST_PAUSE_S", 0.1)
     faults.share = 0.02
-    for _ in range(20):
+    for _ in range(_ROUNDS):
         outcomes: list = []
         together, release = Barrier(2), Barrier(2)
         threads = [Thread(target=contend, args=(folder, outcomes, together, release)) for _ in range(2)]
