@@ -24,7 +24,7 @@ __all__ = ["STALE_S", "Hold", "Holder", "ask_to_stop", "asked_to_stop", "clear_s
 
 _EVERY_S = 5.0
 # A driver writes its name right after it has the lock.
-_NAMELESS_S = 1.0
+_NAMELESS_S = 3.0
 # Readers of this machine hold the lock of a working copy while they bring it up to date.
 _COPYING_S = 120.0
 
