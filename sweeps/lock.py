@@ -148,25 +148,27 @@ def _locked_file(paths: SweepPaths) -> Iterator[Hold]:
 
 def _acquire(paths: SweepPaths) -> FileLock:
     lock = FileLock(paths.lock, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise SweepStateError(in_use(str(paths.root), _name_of_holder(paths))) from None
-    except (OSError, NotImplementedError) as error:
-        raise InfeasibleError(f"storage {paths.root} cannot be locked: {error}; give a folder that can") from error
-    return lock
-
-
-def _name_of_holder(paths: SweepPaths) -> Holder | str:
     deadline = time.monotonic() + _NAMELESS_S
     while True:
-        found = _read_holder(paths.holder, time.time())
-        # The name of one that died may still be there when the next one has just taken the lock.
-        if found is not None and not _seems_dead(found):
-            return found
-        if time.monotonic() >= deadline:
-            return "an unknown process"
-        time.sleep(0.05)
+        try:
+            lock.acquire()
+        except Timeout:
+            _refuse_named(paths, time.monotonic() >= deadline)
+            time.sleep(0.05)
+        except (OSError, NotImplementedError) as error:
+            raise InfeasibleError(f"storage {paths.root} cannot be locked: {error}; give a folder that can") from error
+        else:
+            return lock
+
+
+def _refuse_named(paths: SweepPaths, is_late: bool) -> None:
+    """Refuses a sweep whose holder has written its name; one that has not may be about to let go, as `gc` is."""
+    found = _read_holder(paths.holder, time.time())
+    # The name of one that died may still be there when the next one has just taken the lock.
+    is_named = found is not None and not _seems_dead(found)
+    if is_named or is_late:
+        who = found if found is not None and is_named else "an unknown process"
+        raise SweepStateError(in_use(str(paths.root), who)) from None
 
 
 def _take_over(paths: SweepPaths) -> list[str]:
