@@ -78,7 +78,7 @@ class TestDigits:
         left = {path.name for path in digits_sweep.iterdir()}
         assert {"sweep.yaml", "manifest.json", "journal", "trials", "trials.parquet", "metrics.parquet"} <= left
         best = {path.name for path in (digits_sweep / "best").iterdir()}
-        assert best == {"model.safetensors", "params.yaml", "history.json", "HOWTO.md"}
+        assert best == {"model.safetensors", "params.yaml", "trial.json", "history.json", "HOWTO.md"}
 
     def test_the_best_net_predicts_from_the_howto_alone(self, digits_sweep, tmp_path):
         block = (digits_sweep / "best" / "HOWTO.md").read_text().split("```python\n")[1].split("```")[0]
