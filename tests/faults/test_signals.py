@@ -321,9 +321,7 @@ def test_a_signal_to_the_whole_process_group_leaves_a_sweep_that_can_go_on(numbe
         took_s = time.monotonic() - sent
         command.wait_for_ray(20.0)
     print(f"signal {number} to the group: {command.status} after {took_s:.1f} s")
-    if number == signal.SIGTERM:  # which ends Ray before the driver could end it, and then Ray ends the driver
-        assert command.status in (1, 128 + number)
-    else:
-        check_end(command, number, root)
+    # SIGTERM ends Ray before the driver could, which then waits in vain and ends itself.
+    check_end(command, number, root)
     assert took_s < MOST_S
     check_resumable(root, spec, whole[0])
