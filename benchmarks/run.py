@@ -31,6 +31,9 @@ PEERS = {
     "dask-hyperband": ("dask_ml", "--hyperband"),
 }
 SMALL = ("floor", "ours", "raytune-reuse", "optuna", "sklearn-grid")
+CHOOSES_ITSELF = ("dask-hyperband",)
+"""Those that try as many configs as they see fit, and so run at the first size only."""
+
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -58,17 +61,18 @@ class Plan:
 
     def runs(self) -> Iterator[tuple[int, int, str]]:
         """``(configs, round, peer)``: each round sees all peers, and begins with another one."""
-        for configs, rounds in self.sizes.items():
+        for size, (configs, rounds) in enumerate(self.sizes.items()):
+            peers = [peer for peer in self.peers if not (size and peer in CHOOSES_ITSELF)]
             for number in range(rounds):
-                first = number % len(self.peers)
-                for peer in self.peers[first:] + self.peers[:first]:
+                first = number % len(peers)
+                for peer in peers[first:] + peers[:first]:
                     yield configs, number, peer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     if given.markdown:
-        print(tables.markdown_table(tables.HEADINGS, _lines(json.loads(given.markdown.read_text())["runs"])), end="")
+        print(tables.markdown_table(tables.HEADINGS, _lines(_read(given.markdown))), end="")
         return 0
     plan = _plan(given)
     print(plan)
@@ -114,6 +118,12 @@ def run_peer(peer: str, configs: int, timeout_s: float) -> dict[str, Any]:
     return known | told | measured | {"wall_s": ended.wall_s, "own_wall_s": told["wall_s"]}
 
 
+def _read(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The runs of several results, whose rounds are not each other's."""
+    found = [json.loads(path.read_text())["runs"] for path in paths]
+    return [run | {"round": (number, run["round"])} for number, runs in enumerate(found) for run in runs]
+
+
 def _lines(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     return [tables.cells(row) for row in tables.summarize(runs)]
 
@@ -126,7 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, help="of each number of configs")
     parser.add_argument("--timeout-s", type=float, help="seconds that a peer may take")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
-    parser.add_argument("--markdown", type=Path, metavar="RESULTS.json", help="only print the table of a result")
+    parser.add_argument(
+        "--markdown", type=Path, nargs="+", metavar="FILE", help="only print the table of these results"
+    )
     return parser
 
 
@@ -134,7 +146,7 @@ def _plan(given: argparse.Namespace) -> Plan:
     peers = given.peers or (tuple(PEERS) if given.full else SMALL)
     if unknown := set(peers) - set(PEERS):
         raise SystemExit(f"no such peers: {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
-    sizes = {24: 5, 256: 2} if given.full else {24: 2}
+    sizes = {24: 3, 256: 2} if given.full else {24: 2}
     if given.configs:
         sizes = {given.configs: sizes.get(given.configs, 1)}
     if given.rounds:

@@ -44,6 +44,7 @@ def measure(*, trials: int = 200, epochs: int = 20) -> Iterator[Figure]:
     """Figures per trial, from many trials of one epoch; per report, from more epochs that are reported one by one."""
     ray.init(address="local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
+        run(8, 1)  # what happens once in a process
         few, many, long = run(8, 1), run(8 + trials, 1), run(8 + trials, epochs)
     finally:
         ray.shutdown()

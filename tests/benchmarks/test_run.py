@@ -18,6 +18,11 @@ def test_each_round_has_every_peer_once_and_begins_with_another():
     assert [peer for configs, _, peer in plan.runs() if configs == 256] == ["a", "b", "c"]
 
 
+def test_a_peer_that_chooses_the_number_of_configs_itself_runs_at_one_size():
+    runs = list(Plan(("ours", "dask-hyperband"), {24: 1, 256: 1}, 1.0).runs())
+    assert runs == [(24, 0, "ours"), (24, 0, "dask-hyperband"), (256, 0, "ours")]
+
+
 def test_a_dry_run_says_what_would_run_and_runs_nothing(capsys):
     assert main(["--full", "--dry-run"]) == 0
     told = capsys.readouterr().out
@@ -30,11 +35,15 @@ def test_an_unknown_peer_is_refused_with_those_that_there_are():
         main(["--peers", "ours,optima", "--dry-run"])
 
 
-def test_a_result_becomes_a_table_for_the_docs(tmp_path, capsys):
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps({"runs": [{"peer": "ours", "asked": 24, "round": 0, "error": "took too long"}]}))
-    assert main(["--markdown", str(path)]) == 0
-    assert "| ours | 24 |" in capsys.readouterr().out
+def test_results_become_one_table_for_the_docs_whose_rounds_stay_apart(tmp_path, capsys):
+    figures = {"configs": 24, "cpu_s": 1.0, "peak_memory_bytes": 1e9, "epochs": 70, "best_score": 0.7}
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, seconds in zip(paths, (10.0, 20.0), strict=True):
+        walls = {"ours": seconds, "other": 30.0}
+        runs = [{"peer": peer, "asked": 24, "round": 0, "wall_s": wall_s} | figures for peer, wall_s in walls.items()]
+        path.write_text(json.dumps({"runs": runs}))
+    assert main(["--markdown", *map(str, paths)]) == 0
+    assert "| other | 24 | 30.0 | 2.25 (1.50-3.00) |" in capsys.readouterr().out
 
 
 def test_a_kind_of_machine_is_a_short_file_name():
