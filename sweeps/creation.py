@@ -62,6 +62,7 @@ def clear_unfinished(paths: SweepPaths) -> None:
     """
     # Another process may be asking to stop right now.
     found = [path for path in paths.root.glob(".*.part") if not path.name.startswith(f".{paths.stop.name}.")]
+    found += paths.journal.glob(".*.part")
     # Whoever makes a sweep of this name at this moment fails anyway.
     begun = re.compile(rf"\.{re.escape(paths.name)}\.[0-9a-f]{{32}}\.part")
     found += [path for path in paths.root.parent.glob(".*.part") if begun.fullmatch(path.name)]

@@ -254,7 +254,8 @@ def _all_but_best_weights(files: TrialFiles, is_whole: Callable[[Path], bool]) -
         return []
     reduced = Removal(newest.path, newest.state_bytes, "checkpoint.keep has the best weights of this trial only", True)
     older = [saved for saved in files.checkpoints if saved.epoch < newest.epoch]
-    return [reduced, *(_removal(saved, "older than what checkpoint.keep has") for saved in older)]
+    # The newest goes last: were it gone and an older one there, that would pass for what the trial has reached.
+    return [*(_removal(saved, "older than what checkpoint.keep has") for saved in older), reduced]
 
 
 def _removal(saved: Saved, why: str) -> Removal:

@@ -276,8 +276,7 @@ class Checker:
         valid = self._setting.sweep(self._place).plan().job.data.splits[0].valid
         net = result.best_net
         with torch.no_grad():
-            loss = net.get_loss(net.forward(X[valid]), torch.as_tensor(y[valid]))
-        return float(loss)
+            return float(net.get_loss(net.forward(X[valid]), torch.as_tensor(y[valid])))
 
     def _check_tables(self, state: SweepState) -> None:
         trials = pq.read_table(self._place.paths.trials_table).to_pylist()

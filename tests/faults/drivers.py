@@ -138,7 +138,11 @@ class Setting:
             num_samples=None if is_grid else self.n_trials,
             scheduler={"name": "asha", "reduction_factor": 2} if self.scheduler == "asha" else self.scheduler,
             resources={"max_concurrent_trials": self.concurrency},
-            checkpoint={"every_s": self.every_s, "min_free_gb": 0, "keep": {"sweep_best": 1, "trial_latest": self.latest}},
+            checkpoint={
+                "every_s": self.every_s,
+                "min_free_gb": 0,
+                "keep": {"sweep_best": 1, "trial_latest": self.latest},
+            },
             report_every_s=0.0,
             seed=3,
         )

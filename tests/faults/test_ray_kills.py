@@ -91,7 +91,9 @@ class Life:
     def redone(self) -> int:
         """Epochs that workers trained more than once; what a driver trains is its probe."""
         trained = [said for said in fault_nets.told(self.log, "trained") if said["pid"] not in self.drivers]
-        return len(trained) - len({(said["lr"], said["epoch"]) for said in trained})
+        different = {(said["lr"], said["epoch"]) for said in trained}
+        assert len(different) == N_TRIALS * MAX_EPOCHS
+        return len(trained) - len(different)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from sweeps import creation
-from sweeps.creation import check_writable, create, refuse_existing
+from sweeps.creation import check_writable, clear_unfinished, create, refuse_existing
 from sweeps.errors import InfeasibleError, SweepStateError
 from sweeps.storage import SweepPaths, exists, read_manifest, write_text
 from sweeps.working_copy import working_copies
@@ -115,3 +115,16 @@ def test_a_storage_that_cannot_be_written_is_known_beforehand(tmp_path, folder):
     (tmp_path / "file").touch()
     with pytest.raises(InfeasibleError, match=f"storage .*{folder} cannot be written: "):
         check_writable(SweepPaths.of(tmp_path / folder, "digits"))
+
+
+def test_what_dead_drivers_left_unfinished_is_deleted_and_nothing_else(paths):
+    storage = paths.root.parent
+    begun = f".{paths.name}.{'0a' * 16}.part"
+    left = [paths.root / ".best.part" / "half", paths.root / ".lock.json.7.part", storage / begun / "sweep.yaml"]
+    others = [paths.root / ".stop.json.7.part", storage / f".{paths.name}.b.{'0a' * 16}.part" / "sweep.yaml"]
+    for path in (*left, *others):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    before = set(storage.rglob("*"))
+    clear_unfinished(paths)
+    assert before - set(storage.rglob("*")) == {*left, paths.root / ".best.part", storage / begun}
