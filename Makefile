@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MOTO   := .venv-moto
+BENCH  := .venv-bench
 # The interpreter of the GPU checks: a machine with GPUs may bring a torch of its own.
 GPU_PYTHON ?= $(BIN)/python
 PYTEST_ARGS ?=
@@ -15,7 +16,8 @@ export OMP_NUM_THREADS = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast moto faults lint format-check types check format gpu-check clean
+.PHONY: help setup demo test fast moto faults lint format-check types check format gpu-check \
+  bench bench-full bench-micro bench-setup clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -71,6 +73,23 @@ format: setup ## mend what ruff can mend
 gpu-check: ## the tests that need a GPU; GPU_PYTHON=python3 takes the machine's own torch
 	$(GPU_PYTHON) -m pytest -m gpu $(PYTEST_ARGS)
 
-clean: ## remove .venv, caches and build products; results/ stays
-	rm -rf $(VENV) $(MOTO) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist *.egg-info
+bench: bench-setup ## compare with other tools on one small job; less than 10 minutes on two idle cores
+	$(BENCH)/bin/python -m benchmarks.run
+
+bench-full: bench-setup ## the same with all of them, 24 and 256 configs, several rounds: hours
+	$(BENCH)/bin/python -m benchmarks.run --full
+
+bench-micro: bench-setup ## what our parts cost, each beside its floor, and a simulation of 1000 workers
+	$(BENCH)/bin/python -m benchmarks.micro
+	$(BENCH)/bin/python -m benchmarks.simulate
+
+bench-setup: $(BENCH)/.installed ## make .venv-bench: this project beside those that it is compared with
+
+$(BENCH)/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt -e .
+	@touch $@
+
+clean: ## remove .venv and its like, caches and build products; results/ stays
+	rm -rf $(VENV) $(MOTO) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

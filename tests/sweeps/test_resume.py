@@ -139,4 +139,4 @@ def test_other_data_are_refused(tmp_path, whole):
     (root / "sweep.yaml").write_text(spec.replace("nets:make_data", "nets:make_other_data"))
     code, _, err = finish("resume", root, "-q")
     assert code == 4
-    assert "data.object: \"nets:make_data\" -> \"nets:make_other_data\"" in err
+    assert 'data.object: "nets:make_data" -> "nets:make_other_data"' in err
