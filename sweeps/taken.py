@@ -233,7 +233,7 @@ def refuse_other_spec(paths: SweepPaths, given: SweepConfig) -> None:
 def _put_in_place(paths: SweepPaths, extension: Mapping[str, Any]) -> None:
     """Writes the sweep.yaml of an extension, should a crash have come before that; not over what a person wrote."""
     found = _digest(paths.spec)
-    if found is None or found == extension.get("replaces", found):
+    if found is None or found == extension["replaces"]:
         write_text(paths.spec, extension["spec"])
         push(paths, paths.spec)
 
