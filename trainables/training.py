@@ -22,6 +22,7 @@ from trainables.callback_state import CallbackState
 from trainables.data import TrialData
 from trainables.net_state import learning_modules, load_net_state, net_state
 from trainables.objective import Objective
+from trainables.passes import run_pass
 from trainables.plain import NotPlainError, from_plain, to_plain
 from trainables.randomness import OwnRandomness
 from trainables.scoring import Metrics, add_scorers, epoch_metrics
@@ -198,11 +199,9 @@ class NetTraining:
         datasets = {"dataset_train": self._train, "dataset_valid": self._valid}
         try:
             self.net.notify("on_epoch_begin", **datasets)
-            self.net.run_single_epoch(self._train_batches, training=True, prefix="train", step_fn=self.net.train_step)
+            run_pass(self.net, self._train_batches, training=True)
             trained = time.perf_counter()
-            self.net.run_single_epoch(
-                self._valid_batches, training=False, prefix="valid", step_fn=self.net.validation_step
-            )
+            run_pass(self.net, self._valid_batches, training=False)
             self.net.notify("on_epoch_end", **datasets)
         except KeyboardInterrupt as interrupt:
             if not _raised_by_callback(interrupt.__traceback__):
