@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
+from sweeps.beside import Beside
 from sweeps.cluster import is_connected, ray_session, this_machine
 from sweeps.config import FailureConfig, ResourcesConfig, SweepConfig
 from sweeps.errors import Problem, SpecError
@@ -15,6 +16,7 @@ from sweeps.execution import Execution
 from sweeps.inline import SCHEDULERS, in_process
 from sweeps.plan import SweepPlan, check_machines
 from sweeps.progress import Watcher
+from sweeps.resources import Node
 from sweeps.tuning import on_ray
 
 Backend = Literal["ray", "inline"]
@@ -75,9 +77,28 @@ def told(plan: SweepPlan, watcher: Watcher) -> SweepPlan:
     return plan
 
 
+class Place(Protocol):
+    """Where the trials of a sweep run. `prepare` and `wait` may be called again; they do nothing then."""
+
+    def prepare(self) -> None:
+        """Begins to get ready, beside what the caller does meanwhile."""
+
+    def wait(self) -> None:
+        """Waits until trials can run.
+
+        Raises
+        ------
+        InfeasibleError
+            No machine has what a trial asks for, or no cluster answers.
+        """
+
+    def executor(self, folder: Path) -> Execute:
+        """What runs trials, given a folder for Ray's own files; call `wait` first."""
+
+
 @contextmanager
-def executor(config: SweepConfig, terms: Terms, search_path: Sequence[Path]) -> Iterator[Callable[[Path], Execute]]:
-    """Makes the place where trials run ready, for as long as the context lasts.
+def place_of(config: SweepConfig, terms: Terms, search_path: Sequence[Path]) -> Iterator[Place]:
+    """The place where trials run, for as long as the context lasts.
 
     Parameters
     ----------
@@ -87,27 +108,51 @@ def executor(config: SweepConfig, terms: Terms, search_path: Sequence[Path]) -> 
         Where.
     search_path : sequence of Path
         Folders from which workers import user modules.
-
-    Yields
-    ------
-    callable
-        Given a folder for Ray's own files, what runs trials.
-
-    Raises
-    ------
-    InfeasibleError
-        No machine has what a trial asks for, or no cluster answers.
     """
     if terms.backend == "inline":
-        for line in _ignored(config):
-            terms.watcher.tell(line)
-        yield lambda folder: in_process
+        yield _InProcess(config, terms)
         return
-    place = "starting Ray on this machine" if terms.is_local else f"using Ray at {terms.address or 'its address'}"
-    terms.watcher.tell(place)
-    with ray_session(terms.address, search_path, config.resources) as nodes:
-        check_machines(config, nodes)
-        yield lambda folder: on_ray(search_path, folder)
+    with Beside(ray_session(terms.address, search_path, config.resources)) as session:
+        yield _OnRay(config, terms, search_path, session)
+
+
+@dataclass(frozen=True)
+class _InProcess:
+    config: SweepConfig
+    terms: Terms
+
+    def prepare(self) -> None:
+        return
+
+    def wait(self) -> None:
+        for line in _ignored(self.config):
+            self.terms.watcher.tell(line)
+
+    def executor(self, folder: Path) -> Execute:
+        return in_process
+
+
+@dataclass(frozen=True)
+class _OnRay:
+    config: SweepConfig
+    terms: Terms
+    search_path: Sequence[Path]
+    session: Beside[list[Node]]
+
+    def prepare(self) -> None:
+        self.session.begin()
+
+    def wait(self) -> None:
+        is_own = self.terms.is_local
+        self.terms.watcher.tell("starting Ray on this machine" if is_own else f"using Ray at {self._address}")
+        check_machines(self.config, self.session.result())
+
+    def executor(self, folder: Path) -> Execute:
+        return on_ray(self.search_path, folder)
+
+    @property
+    def _address(self) -> str:
+        return self.terms.address or "its address"
 
 
 def _ignored(config: SweepConfig) -> Iterator[str]:

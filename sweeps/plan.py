@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ def make_plan(
     space: SearchSpace,
     scorers: Mapping[str, Any],
     records: Sequence[TrialRecord] = (),
+    before_probe: Callable[[], None] = lambda: None,
 ) -> SweepPlan:
     """Checks a sweep and prepares it.
 
@@ -88,6 +89,8 @@ def make_plan(
         Scorers beside the net's own.
     records : sequence of TrialRecord, default=()
         Trials that there are, of a sweep that goes on.
+    before_probe : callable
+        Called when all is checked but for the probe epoch.
 
     Raises
     ------
@@ -119,6 +122,7 @@ def make_plan(
         exploits=config.scheduler.name == "pbt",
         hang_s=config.failure.hang_s,
     )
+    before_probe()
     job, seen = _probe_metric(job, _first_configs(config, space, objective))
     estimate_s = seen.epoch_s / seen.rows * sum(len(split.train) for split in trial_data.splits)
     job = replace(job, rungs=_rungs(config.scheduler, max_epochs), epoch_estimate_s=estimate_s)

@@ -15,7 +15,7 @@ from search_spaces.space import SearchSpace
 from sweeps.config import SweepConfig
 from sweeps.creation import check_writable, create
 from sweeps.disk import check_free_space
-from sweeps.driver import Terms, check_place, executor, told
+from sweeps.driver import Terms, check_place, place_of, told
 from sweeps.extension import Extension, extended
 from sweeps.fingerprints import refuse_changes
 from sweeps.given import as_pair
@@ -72,13 +72,15 @@ class PreparedSweep:
         """The spec as any folder can use it."""
         return from_anywhere(self.config, self.search_path[0])
 
-    def plan(self, records: Sequence[TrialRecord] = ()) -> SweepPlan:
+    def plan(self, records: Sequence[TrialRecord] = (), before_probe: Callable[[], None] = lambda: None) -> SweepPlan:
         """Checks everything without creating or starting anything.
 
         Parameters
         ----------
         records : sequence of TrialRecord, default=()
             Trials that there are, of a sweep that goes on.
+        before_probe : callable
+            Called when all is checked but for the probe epoch, which takes longest.
 
         Raises
         ------
@@ -86,7 +88,7 @@ class PreparedSweep:
             Net, data, parameters or metric are wrong.
         """
         with self.located():
-            return make_plan(self.config, self.net, self._pair(), self.space, self.scorers, records)
+            return make_plan(self.config, self.net, self._pair(), self.space, self.scorers, records, before_probe)
 
     def extended(self, sweep: TakenSweep, extension: Extension) -> PreparedSweep:
         """The same with what an extension adds; changes nothing yet.
@@ -110,14 +112,15 @@ class PreparedSweep:
         check_keep(paths, self.config.checkpoint.keep)
         check_free_space(paths, self.config.checkpoint.min_free_gb)
         terms.watcher.tell("checking net, data and parameters with a probe epoch")
-        plan = told(self.plan(), terms.watcher)
-        with executor(self.config, terms, self.search_path) as execute:
+        with place_of(self.config, terms, self.search_path) as place:
+            plan = told(self.plan(before_probe=place.prepare), terms.watcher)
+            place.wait()
             placed = replace(plan, job=replace(plan.job, trials=paths.trials))
             manifest = make_manifest(placed, self.config.net, self.search_path) | {"uri": paths.uri}
             create(paths, manifest, dump_spec(self.written))
             with taken(paths, terms.watcher) as sweep:
                 attempt = sweep.attempt(plan, terms.watcher)
-                attempt.run(execute(attempt.ray_folder))
+                attempt.run(place.executor(attempt.ray_folder))
         return SweepResult(paths, self.net, plan.job.objects)
 
     def go_on(
@@ -152,8 +155,9 @@ class PreparedSweep:
         elif not attempt.is_needed:
             attempt.run(lambda execution: None)  # its last driver ended before it had written the tables and best/
         else:
-            with executor(self.config, terms, self.search_path) as execute:
-                attempt.run(execute(attempt.ray_folder))
+            with place_of(self.config, terms, self.search_path) as place:
+                place.wait()
+                attempt.run(place.executor(attempt.ray_folder))
         return SweepResult(paths, self.net, plan.job.objects)
 
     def _pair(self) -> tuple[Any, Any] | TrialData:

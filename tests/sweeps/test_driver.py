@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from inline_sweeps import Told, plan_of
+from inline_sweeps import Told, plan_of, sweep_of
+from nets import make_net
+from skorch.callbacks import Callback
 
 from sweeps import InfeasibleError, SpecError
-from sweeps.driver import Terms, check_place, executor, told
+from sweeps.driver import Terms, check_place, place_of, told
 from sweeps.inline import in_process
 
 
 def config_of(**sections: Any) -> Any:
     return plan_of({"lr": [0.1, 0.2], "max_epochs": 4}, **sections).config
+
+
+class WaitsFor(Callback):
+    """Lets an epoch end when something has happened."""
+
+    happened: Any = None  # of the class: a net is cloned, and an event cannot be
+
+    def on_epoch_end(self, net: Any, **given: Any) -> None:
+        if not self.happened.wait(20):
+            raise TimeoutError
 
 
 @pytest.fixture
@@ -53,8 +66,10 @@ def test_what_this_machine_lacks_is_refused_unless_a_cluster_may_have_it(backend
 
 def test_in_this_process_nothing_is_started_and_no_folder_made(tmp_path, no_ray):
     watcher = Told()
-    with executor(config_of(), Terms(watcher, backend="inline"), [tmp_path]) as execute:
-        assert execute(tmp_path / "ray") is in_process
+    with place_of(config_of(), Terms(watcher, backend="inline"), [tmp_path]) as place:
+        place.prepare()
+        place.wait()
+        assert place.executor(tmp_path / "ray") is in_process
     assert watcher.lines == []
     assert not list(Path(tmp_path).iterdir())
 
@@ -62,11 +77,39 @@ def test_in_this_process_nothing_is_started_and_no_folder_made(tmp_path, no_ray)
 def test_what_this_process_cannot_heed_is_told_where_it_was_given(tmp_path, no_ray):
     watcher = Told()
     config = config_of(failure={"hang_s": 60}, resources={"cpu": 2})
-    with executor(config, Terms(watcher, backend="inline"), [tmp_path]):
-        pass
+    with place_of(config, Terms(watcher, backend="inline"), [tmp_path]) as place:
+        place.wait()
     (line,) = watcher.lines
     assert "watches no hangs" in line
     assert "without failure.hang_s, resources.cpu;" in line
+
+
+def test_a_place_that_nobody_waits_for_is_not_made_ready(tmp_path, no_ray):
+    watcher = Told()
+    with place_of(config_of(), Terms(watcher), [tmp_path]):
+        pass
+    assert watcher.lines == []
+
+
+def test_what_can_be_checked_without_training_is_refused_before_ray_is_started(tmp_path, no_ray):
+    with pytest.raises(SpecError):
+        sweep_of(tmp_path, {"lr": [0.1], "no_such": [1]}).run(progress=False, backend="ray")
+
+
+def test_ray_starts_beside_the_probe_epoch(tmp_path, monkeypatch):
+    started = threading.Event()
+
+    def start(*args: Any, **options: Any) -> None:
+        started.set()
+        raise ConnectionError("there is none")
+
+    monkeypatch.setattr(ray, "init", start)
+    monkeypatch.setattr(WaitsFor, "happened", started)
+    net = make_net(callbacks=[("waits", WaitsFor())])
+    with pytest.raises(ConnectionError, match="there is none"):
+        sweep_of(tmp_path, {"lr": [0.1]}, net).run(progress=False, backend="ray")
+    assert started.is_set()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_notes_of_a_plan_are_told():
