@@ -39,6 +39,7 @@ from sweeps.starter import Template, starter_files, write_starter
 from sweeps.streams import answer, note, report, report_bug
 
 if TYPE_CHECKING:
+    from sweeps.memory_advice import MemoryAdvice
     from sweeps.plan import SweepPlan
     from sweeps.results import SweepResult
 
@@ -130,10 +131,13 @@ def validate(spec: Spec, overrides: Overrides = None, output: Output = Format.TA
 def preview(
     spec: Spec,
     n_configs: Annotated[int, typer.Option("-n", min=0, help="How many configs to show.")] = 5,
+    weighs: Annotated[
+        bool, typer.Option("--probe", help="Also train the heaviest config: its memory, and trials that fit on a GPU.")
+    ] = False,
     overrides: Overrides = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Say what a sweep will do: configs, rungs, epochs and time; creates nothing."""
+    """Say what a sweep will do: configs, rungs, epochs, time and, with --probe, memory; creates nothing."""
     plan = _plan(spec, overrides)
     from sweeps.cluster import this_machine  # Ray
     from sweeps.preview import first_configs, make_preview, preview_answer  # numpy
@@ -143,8 +147,9 @@ def preview(
     with redirect_stdout(sys.stderr):
         note("timing one whole epoch")
         seen = probe(plan.job, first_configs(plan, 3), whole=True)
+        memory = _memory(plan) if weighs else None
     at_once = slots(plan.config.resources, [this_machine()])
-    answer(preview_answer(make_preview(plan, n_configs, at_once, seen)), output)
+    answer(preview_answer(make_preview(plan, n_configs, at_once, seen, memory)), output)
 
 
 for _verb in (running.run, running.resume, running.extend, running.stop):
@@ -234,6 +239,16 @@ def _plan(spec: Path, overrides: Sequence[str] | None) -> SweepPlan:
 
         note("checking net, data and parameters with a probe epoch")
         return Sweep.from_yaml(spec, overrides or ()).plan()
+
+
+def _memory(plan: SweepPlan) -> MemoryAdvice:
+    from sweeps.cluster import this_machine  # Ray
+    from sweeps.memory_advice import advise, heavy_configs  # numpy
+    from sweeps.probe import weigh  # torch
+
+    configs, resources = heavy_configs(plan.space, plan.config.seed), plan.config.resources
+    note(f"comparing {len(configs)} configs, then training the heaviest on all rows")
+    return advise(weigh(plan.job, configs, resources), resources, this_machine(), plan.n_trials)
 
 
 def _open(sweep: str, folder: str) -> SweepResult:

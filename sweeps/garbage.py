@@ -11,7 +11,7 @@ from sweeps.config import KeepConfig
 from sweeps.errors import SpecError, SweepStateError
 from sweeps.journal import losses
 from sweeps.lock import locked
-from sweeps.output import Answer, columns, fields
+from sweeps.output import Answer, columns, fields, size_text
 from sweeps.records import SweepState
 from sweeps.retention import Removal, is_whole, remove, superseded
 from sweeps.saved import TrialFiles, size_bytes
@@ -111,16 +111,6 @@ def gc_answer(removals: Sequence[Removal], paths: SweepPaths, *, is_dry_run: boo
     )
     said = {"would free" if is_dry_run else "freed": f"{size_text(total)} in {paths.location}"}
     return Answer(value, rows, [table, "", fields(said)])
-
-
-def size_text(size: int) -> str:
-    """Bytes for people, in powers of ten: ``1.2 GB``."""
-    value, unit = float(size), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def _trial(path: Path) -> re.Match[str] | None:

@@ -126,6 +126,16 @@ def duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
+def size_text(size_bytes: int) -> str:
+    """Bytes for people, in powers of ten: ``1.2 GB``."""
+    value, unit = float(size_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
 def flat(row: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Names and values of a row, those of mappings within it under dotted names; a list is JSON."""
     for name, value in row.items():

@@ -1,4 +1,4 @@
-"""What a sweep will do, said before it does it: configs, rungs, epochs and time. Trains nothing."""
+"""What a sweep will do, said before it does it: configs, rungs, epochs, time and memory. Trains nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import RenderableType
 
 from sweeps.config import SweepConfig
 from sweeps.creation import is_taken
+from sweeps.memory_advice import MemoryAdvice, advice_texts
 from sweeps.output import Answer, brief, columns, duration, fields
 from sweeps.proposals import make_proposals
 from sweeps.records import TrialRecord
@@ -63,6 +64,8 @@ class Preview:
         The trial whose config it had.
     expected_s : float
         Seconds for all expected epochs, were all like the measured one; without the start of Ray and of the workers.
+    memory : MemoryAdvice or None
+        What the heaviest config takes; None where it was not measured.
     """
 
     name: str
@@ -80,9 +83,12 @@ class Preview:
     epoch_s: float
     probed_trial: int
     expected_s: float
+    memory: MemoryAdvice | None = None
 
 
-def make_preview(plan: SweepPlan, n_configs: int, slots: int, probe: Probe) -> Preview:
+def make_preview(
+    plan: SweepPlan, n_configs: int, slots: int, probe: Probe, memory: MemoryAdvice | None = None
+) -> Preview:
     """Puts together what is known before the start.
 
     Parameters
@@ -95,6 +101,8 @@ def make_preview(plan: SweepPlan, n_configs: int, slots: int, probe: Probe) -> P
         Trials at once.
     probe : Probe
         One whole epoch.
+    memory : MemoryAdvice, optional
+        What the heaviest config takes, where it was measured.
     """
     config = plan.config
     found = expected_rungs(plan.n_trials, config.scheduler.reduction_factor, plan.job.rungs, plan.max_epochs)
@@ -116,6 +124,7 @@ def make_preview(plan: SweepPlan, n_configs: int, slots: int, probe: Probe) -> P
         epoch_s=probe.epoch_s,
         probed_trial=probe.trial,
         expected_s=expected * probe.epoch_s / slots,
+        memory=memory,
     )
 
 
@@ -155,8 +164,11 @@ def preview_answer(preview: Preview) -> Answer:
         "epochs": _epochs_text(preview),
         "time": _time_text(preview),
     }
+    memory = preview.memory
+    notes = [f"note: {note}" for note in memory.notes] if memory else []
     configs = [{"trial": trial, **params} for trial, params in enumerate(preview.configs)]
-    parts: list[RenderableType] = [fields(head), "", *([columns(configs)] if configs else [])]
+    head |= advice_texts(memory) if memory else {}
+    parts: list[RenderableType] = [fields(head), *notes, "", *([columns(configs)] if configs else [])]
     if preview.searcher == "hyperopt":
         parts.append("later configs depend on what the first trials find")
     if preview.rungs:

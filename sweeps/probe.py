@@ -1,7 +1,8 @@
-"""Probe: one epoch on this machine, before a sweep is created, to learn what it reports and how long it takes."""
+"""Probe: one epoch on this machine before a sweep is created: what it reports, how long it takes, how much memory."""
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +16,11 @@ import skorch
 import torch
 
 import trainables
+from sweeps.config import ResourcesConfig
 from sweeps.errors import Problem, SpecError
+from sweeps.resources import all_shares
 from trainables.job import TrialJob
+from trainables.measurements import CudaMemory, PeakMemory, cuda_memory, machine_memory_bytes
 from trainables.scoring import SECONDS
 from trainables.splits import Split
 from trainables.tensors import TensorData
@@ -58,6 +62,34 @@ class Probe:
     is_faithful: bool = True
 
 
+@dataclass(frozen=True)
+class MemoryUse:
+    """What the heaviest of some configs took.
+
+    Attributes
+    ----------
+    params : dict
+        That config.
+    n_compared : int
+        How many were compared.
+    process_bytes : int
+        Peak resident memory of this process, data and libraries included.
+    machine_bytes : int
+        Memory of this machine.
+    cuda : CudaMemory or None
+        None where it trained on the CPU.
+    notes : tuple of str
+        Configs that did not train.
+    """
+
+    params: dict[str, Any]
+    n_compared: int
+    process_bytes: int
+    machine_bytes: int
+    cuda: CudaMemory | None
+    notes: tuple[str, ...] = ()
+
+
 def probe(job: TrialJob, configs: Sequence[dict[str, Any]], *, whole: bool = False) -> Probe:
     """Trains the first of ``configs`` that works for one epoch.
 
@@ -82,6 +114,66 @@ def probe(job: TrialJob, configs: Sequence[dict[str, Any]], *, whole: bool = Fal
             return _one_epoch(job, {"trial": trial, "params": params}, whole)
     ended = f"the last one, {configs[-1]}, ended with {attempt.error}" if configs else "there is none"
     raise SpecError(Problem(f"none of {len(configs)} configs trains for one epoch; {ended}", "net"))
+
+
+def weigh(job: TrialJob, configs: Sequence[dict[str, Any]], resources: ResourcesConfig) -> MemoryUse:
+    """Compares what configs take of the memory on few rows, then trains the heaviest on all rows.
+
+    Parameters
+    ----------
+    job : TrialJob
+        What all trials share.
+    configs : sequence of dict
+        Params to compare; those that fail are told in the notes.
+    resources : ResourcesConfig
+        Of the sweep: its trials train on a GPU if they get a share of one.
+
+    Raises
+    ------
+    SpecError
+        Every config failed; the message has the last one's error.
+    """
+    on_gpu = torch.cuda.is_available() and any(share.gpu for share in all_shares(resources))
+    device = "cuda" if on_gpu else "cpu"
+    job = job.on_device(device)
+    if on_gpu:
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # before it no peak can be reset
+    process = PeakMemory()
+    process.reset()
+    peaks: dict[int, int] = {}
+    attempt = _Attempt()
+    for trial, params in enumerate(configs):
+        with attempt:
+            peaks[trial] = _small_peak_bytes(job, {"trial": trial, "params": params}, device)
+    for trial in sorted(peaks, key=peaks.__getitem__, reverse=True):
+        with attempt:
+            _new_peak(device)
+            _one_epoch(job, {"trial": trial, "params": configs[trial]}, whole=True)
+            cuda = cuda_memory(device) if on_gpu else None
+            notes = [f"{attempt.failures} of the configs did not train; the last: {attempt.error}"]
+            told = tuple(notes if attempt.failures else [])
+            return MemoryUse(configs[trial], len(configs), process.read(), machine_memory_bytes(), cuda, told)
+    text = f"none of {len(configs)} configs trains on all rows; the last one ended with {attempt.error}"
+    raise SpecError(Problem(text, "net"))
+
+
+def _small_peak_bytes(job: TrialJob, config: dict[str, Any], device: str) -> int:
+    # Whole batches, however large: their size is what it is about.
+    rows = _few_rows(job, config, most=job.data.n_rows)
+    small = replace(job, data=replace(job.data, splits=rows))
+    memory = _new_peak(device)
+    make_training(small, TensorData(small.data), config).run_epoch()
+    return memory.read()
+
+
+def _new_peak(device: str) -> PeakMemory:
+    """A peak that begins without what trainings before have left."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    memory = PeakMemory(device)
+    memory.reset()
+    return memory
 
 
 def _one_epoch(job: TrialJob, config: dict[str, Any], whole: bool) -> Probe:
@@ -112,10 +204,10 @@ def _goes_on_alike(training: Training, fresh: Training, state: dict[str, Any]) -
     )
 
 
-def _few_rows(job: TrialJob, config: dict[str, Any]) -> tuple[Split, ...]:
+def _few_rows(job: TrialJob, config: dict[str, Any], most: int = _MOST_ROWS) -> tuple[Split, ...]:
     # Whole batches: BatchNorm cannot train on a single row that is left over.
     batch_size = config["params"].get("batch_size", job.net.batch_size)
-    wanted = min(_BATCHES * batch_size, _MOST_ROWS) if isinstance(batch_size, int) and batch_size > 0 else _MOST_ROWS
+    wanted = min(_BATCHES * batch_size, most) if isinstance(batch_size, int) and batch_size > 0 else _MOST_ROWS
     y = job.data.y if job.data.classes is not None else None
     # A scorer may need every class, and validation is cheap.
     return tuple(Split(_some(split.train, wanted, y), _some(split.valid, _MOST_ROWS, y)) for split in job.data.splits)
@@ -132,10 +224,11 @@ def _some(index: np.ndarray[Any, Any], wanted: int, y: np.ndarray[Any, Any] | No
 
 
 class _Attempt:
-    """Catches what user code raises and keeps one line of it."""
+    """Catches what user code raises, counts it and keeps one line of the last error."""
 
     def __init__(self) -> None:
         self.error = ""
+        self.failures = 0
 
     def __enter__(self) -> None:
         pass
@@ -148,5 +241,6 @@ class _Attempt:
         frames = traceback.extract_tb(trace)
         users = [frame for frame in frames if not frame.filename.startswith(_NOT_THE_USERS)]
         frame = (users or frames)[-1]
+        self.failures += 1
         self.error = f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
         return True

@@ -1,15 +1,17 @@
-"""What a trial costs: parameters, peak memory, inference latency, stability.
+"""What a trial costs, and of what: parameters, peak memory, inference latency, stability; the memory that there is.
 
 It takes no decisions and names no metric that `inference_speed` does not return.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,53 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
 
 
+@dataclass(frozen=True)
+class CudaMemory:
+    """What is in use of a CUDA device.
+
+    Attributes
+    ----------
+    name : str
+        Of the device.
+    peak_reserved_bytes : int
+        Most that this process's allocator held since the last `PeakMemory.reset`, its cache included: this, not what
+        tensors took, is what ``torch.cuda.set_per_process_memory_fraction`` caps.
+    context_bytes : int
+        In use now outside of that allocator: this process's CUDA context, and whatever other processes have.
+    total_bytes : int
+        Of the device.
+    """
+
+    name: str
+    peak_reserved_bytes: int
+    context_bytes: int
+    total_bytes: int
+
+
+def cuda_memory(device: str | torch.device = "cuda") -> CudaMemory:
+    """Read what is, and at most was, in use of a CUDA device.
+
+    Parameters
+    ----------
+    device : str or torch.device, default "cuda"
+        Which one.
+    """
+    free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    return CudaMemory(
+        torch.cuda.get_device_name(device),
+        int(torch.cuda.max_memory_reserved(device)),
+        int(total_bytes - free_bytes - torch.cuda.memory_reserved(device)),
+        int(total_bytes),
+    )
+
+
+def machine_memory_bytes() -> int:
+    """Read how much memory this machine has, or this container where that is less."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [path.read_text().strip() for path in _CONTAINER_LIMITS if path.is_file()]
+    return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])
+
+
 def inference_speed(
     forward: Callable[[Any], Any], one_row: Any, many_rows: Any, budget_s: float = 0.01
 ) -> dict[str, float]:
@@ -146,6 +195,8 @@ def stability(valid_losses: Sequence[float], last: int = 5) -> float:
 
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
+# As a container sees its own: of cgroup version 2, then 1; "max" is none.
+_CONTAINER_LIMITS = [Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
 _LEAST_CALLS, _MOST_CALLS = 5, 50
 
 

@@ -189,6 +189,18 @@ def test_what_the_users_code_prints_does_not_reach_stdout(spec, tmp_path, capsys
     assert "I am imported" in captured.err
 
 
+def test_a_preview_weighs_the_heaviest_config_only_when_it_shall(spec, capsys):
+    assert main(["preview", str(spec), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["memory"] is None
+    assert main(["preview", str(spec), "--probe", "-o", "json"]) == 0
+    captured = capsys.readouterr()
+    memory = json.loads(captured.out)["memory"]
+    assert memory["params"].keys() == {"lr", "module__nodes", "max_epochs"}
+    assert 0 < memory["process_peak_bytes"] < memory["machine_bytes"]
+    assert memory["gpu"] is None
+    assert "training the heaviest on all rows" in captured.err
+
+
 def test_a_bug_is_1_with_one_line_and_a_traceback_only_on_demand(recorded):
     code = "import sys, sweeps.storage\nfrom sweeps.cli import main\ndel sweeps.storage.all_below\nsys.exit(main())"
     plain, debug = (sweeps("ls", *more, code=code) for more in ([], ["--debug"]))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import nets
 import pytest
 
+from sweeps.memory_advice import GpuAdvice, MemoryAdvice
 from sweeps.output import as_text
 from sweeps.preview import (
     ExpectedRung,
@@ -92,6 +95,16 @@ def test_a_grid_shows_no_more_than_it_has(tmp_path):
 
 def test_a_preview_reads_well(golden):
     golden("preview", as_text(preview_answer(PREVIEW).parts, 120))
+
+
+def test_what_the_heaviest_config_takes_is_part_of_the_preview(golden):
+    gpu = GpuAdvice("NVIDIA A100", 9 * 10**9, 4 * 10**8, 40 * 10**9, 0.5, 0.3333, 3, "gpu_memory")
+    params = {"lr": 0.1, "module__nodes": 512}
+    memory = MemoryAdvice(params, 16, 3 * 10**9, 128 * 10**9, 35, gpu, ("what to mend",))
+    answer = preview_answer(replace(PREVIEW, memory=memory))
+    golden("preview_memory", as_text(answer.parts, 120))
+    assert answer.value["memory"]["gpu"]["peak_reserved_bytes"] == 9 * 10**9
+    assert preview_answer(PREVIEW).value["memory"] is None
 
 
 def test_a_checked_plan_reads_well(plan, golden):

@@ -1,4 +1,5 @@
 import math
+import os
 import pathlib
 import resource
 import sys
@@ -10,7 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.measurements import PeakMemory, count_parameters, inference_speed, stability
+from trainables.measurements import (
+    CudaMemory,
+    PeakMemory,
+    count_parameters,
+    cuda_memory,
+    inference_speed,
+    machine_memory_bytes,
+    stability,
+)
 
 MIB = 2**20
 
@@ -139,6 +148,30 @@ def test_stability_is_the_spread_of_the_last_epochs_only():
     assert math.isnan(stability([]))
 
 
+def test_what_a_card_holds_is_told_apart_by_who_holds_it(monkeypatch):
+    held = {"mem_get_info": (70, 80), "memory_reserved": 4, "max_memory_reserved": 7, "get_device_name": "a card"}
+    for name, value in held.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert cuda_memory() == CudaMemory("a card", peak_reserved_bytes=7, context_bytes=6, total_bytes=80)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, None),
+        ({"memory.max": "max"}, None),
+        ({"memory.max": f"{MIB}"}, MIB),
+        ({"memory.limit_in_bytes": f"{2 * MIB}"}, 2 * MIB),
+        ({"memory.limit_in_bytes": f"{2**63 - 4096}"}, None),
+    ],
+)
+def test_the_machines_memory_is_that_of_its_container(monkeypatch, limits, expected):
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    monkeypatch.setattr(pathlib.Path, "is_file", lambda path: path.name in limits)
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda path: f"{limits[path.name]}\n")
+    assert machine_memory_bytes() == (expected or physical)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_cuda_device_reports_its_peak_and_its_speed():
@@ -148,6 +181,9 @@ def test_a_cuda_device_reports_its_peak_and_its_speed():
     held = torch.empty(64 * MIB, dtype=torch.uint8, device="cuda")
     del held
     assert memory.read() - before >= 64 * MIB
+    seen = cuda_memory("cuda")
+    assert 64 * MIB <= seen.peak_reserved_bytes < seen.total_bytes
+    assert 0 < seen.context_bytes < seen.total_bytes
     memory.reset()
     assert memory.read() - before < 64 * MIB
     module = nn.Linear(64, 64).cuda()
