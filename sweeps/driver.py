@@ -148,7 +148,13 @@ class _OnRay:
         check_machines(self.config, self.session.result())
 
     def executor(self, folder: Path) -> Execute:
-        return on_ray(self.search_path, folder)
+        run = on_ray(self.search_path, folder)
+
+        def execute(execution: Execution) -> None:
+            run(execution)
+            self.session.leave()  # beside what is still to be written
+
+        return execute
 
     @property
     def _address(self) -> str:

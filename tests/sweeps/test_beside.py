@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -60,6 +61,30 @@ def test_the_caller_goes_on_while_it_is_entered_and_one_other_thread_does_it_all
     assert scene.names[-2:] == ["used", "left"]
     [thread] = {thread for what, thread in scene.events if what in ("begun", "left")}
     assert thread != threading.get_ident()
+
+
+def test_it_is_left_while_the_caller_goes_on_once_it_is_told_to():
+    scene = Scene()
+    scene.may_enter.set()
+    with Beside(scene.context()) as beside:
+        beside.leave()
+        assert beside.result() == "given"
+        beside.leave()
+        beside.leave()
+        while "left" not in scene.names:
+            time.sleep(0.001)
+        scene.note("still here")
+    assert scene.names == ["begun", "left", "still here"]
+
+
+def test_an_error_while_leaving_reaches_the_caller():
+    @contextmanager
+    def context() -> Iterator[None]:
+        yield
+        raise ConnectionError("lost")
+
+    with pytest.raises(ConnectionError, match="lost"), Beside(context()) as beside:
+        beside.result()
 
 
 def test_to_wait_is_to_begin():
