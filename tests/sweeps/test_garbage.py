@@ -10,7 +10,7 @@ from saved_trials import save
 
 from sweeps.config import KeepConfig
 from sweeps.errors import SpecError, SweepStateError
-from sweeps.garbage import collect, gc_answer, plan_gc, size_text
+from sweeps.garbage import collect, gc_answer, plan_gc
 from sweeps.lock import locked
 from sweeps.output import Format, as_text, write
 from sweeps.retention import Removal, remove
@@ -135,11 +135,3 @@ def test_nothing_to_delete_is_said():
     answer = gc_answer([], SweepPaths(ROOT), is_dry_run=False)
     assert as_text(answer.parts, 120) == "nothing to delete in /home/me/results/demo\n"
     assert answer.value == {"deleted": True, "bytes": 0, "removals": []}
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_345_678, "2.3 MB"), (5e9, "5.0 GB"), (2e15, "2000.0 TB")],
-)
-def test_sizes_are_written_for_people(size, text):
-    assert size_text(size) == text

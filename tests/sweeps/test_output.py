@@ -9,7 +9,7 @@ import json
 import pytest
 from ruamel.yaml import YAML
 
-from sweeps.output import Answer, Format, as_text, brief, columns, duration, fields, write
+from sweeps.output import Answer, Format, as_text, brief, columns, duration, fields, size_text, write
 
 VALUE = {"score": float("nan"), "params": {"lr": 0.1, "layers": [1, 2]}}
 ANSWER = Answer(VALUE, [VALUE, {"other": "x,y"}], [fields(VALUE)])
@@ -62,3 +62,11 @@ def test_brief(value, text):
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (61.9, "1:01"), (3725, "1:02:05"), (200_000, "2 d 7 h")])
 def test_duration(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_345_678, "2.3 MB"), (5e9, "5.0 GB"), (2e15, "2000.0 TB")],
+)
+def test_sizes_are_written_for_people(size, text):
+    assert size_text(size) == text
