@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -22,6 +22,7 @@ from skorch import NeuralNet
 
 from search_spaces.labels import import_object, is_import_string
 from sweeps.errors import Problem, SpecError, SweepStateError
+from sweeps.howto import HOWTO, howto_text, is_lost, load_argument, weights_file
 from sweeps.plan import SweepPlan
 from sweeps.records import TrialRecord
 from sweeps.sources import import_net
@@ -35,7 +36,6 @@ from trainables.training import NetTraining
 from trainables.trial import resolve_params, trial_seed
 from trainables.user_code import told
 
-HOWTO = "HOWTO.md"
 # Whose weights they are: a driver may be killed after a better trial was recorded and before they are replaced.
 _WHOSE = "trial.json"
 
@@ -75,7 +75,8 @@ def write_best(paths: SweepPaths, manifest: Mapping[str, Any], plan: SweepPlan, 
     (beside / "params.yaml").write_text(text.getvalue(), encoding="utf-8")
     rows = [record.rows[epoch] for epoch in sorted(record.rows)]
     (beside / "history.json").write_text(as_json(rows), encoding="utf-8")
-    (beside / HOWTO).write_text(_howto(paths, manifest, record, modules), encoding="utf-8")
+    params = _without_compilation(record.best_params or {}, plan.job.net)
+    (beside / HOWTO).write_text(howto_text(paths, manifest, record, params, modules), encoding="utf-8")
     shutil.rmtree(paths.best, ignore_errors=True)
     os.replace(beside, paths.best)
 
@@ -87,7 +88,7 @@ def load_best_net(
     net: NeuralNet | None,
     objects: Mapping[str, Mapping[str, Any]],
 ) -> NeuralNet:
-    """The best net, initialized, with its weights.
+    """The best net, initialized, with its weights; not compiled (``net.module_.compile()`` does that).
 
     Imports the net, classes and functions that the sweep's manifest and params name, and so runs their modules, as
     running its sweep.yaml would: trust the sweep as you would a script.
@@ -104,13 +105,13 @@ def load_best_net(
     refuse_stale(paths, record)
     template = net if net is not None else _net_of(paths, manifest)
     params = _with_objects(record.best_params or {}, manifest, objects)
-    best = clone(template).set_params(**params, **_classes(template, manifest))
+    best = clone(template).set_params(**_without_compilation(params, template), **_classes(template, manifest))
     if not torch.cuda.is_available():
         best.set_params(device="cpu")
     best.initialize()
     for name, module in learning_modules(best).items():
         if module.state_dict():
-            _load_weights(best, name, paths.best / _weights_file(name))
+            _load_weights(best, name, paths.best / weights_file(name))
     return best
 
 
@@ -141,20 +142,11 @@ def _whose(record: TrialRecord) -> dict[str, Any]:
     return {"trial": record.trial, "epoch": record.best_epoch, "score": record.best_value}
 
 
-def _weights_file(module: str) -> str:
-    return "model.safetensors" if module == "module" else f"model.{module}.safetensors"
-
-
-def _load_argument(module: str) -> str:
-    """The argument of skorch's ``load_params`` for a module's weights."""
-    return "f_params" if module == "module" else f"f_{module}"
-
-
 def _load_weights(net: NeuralNet, module: str, weights: Path) -> None:
     if not weights.is_file():
         raise SweepStateError(f"{weights}: missing, so the net's {module}_ would keep random weights")
     try:
-        net.load_params(**{_load_argument(module): str(weights)}, use_safetensors=True)
+        net.load_params(**{load_argument(module): str(weights)}, use_safetensors=True)
     except (SafetensorError, RuntimeError) as error:
         raise SweepStateError(f"{weights}: cannot be loaded into the net's {module}_: {error}") from error
 
@@ -185,7 +177,7 @@ def _copy_weights(source: Path, target: Path) -> list[str]:
     """Copies the best epoch's weights; returns the names of their modules."""
     files = {path.name.split(".")[1]: path for path in sorted(source.glob("best.*.safetensors"))}
     for name, path in files.items():
-        shutil.copyfile(path, target / _weights_file(name))
+        shutil.copyfile(path, target / weights_file(name))
     return list(files)
 
 
@@ -197,7 +189,7 @@ def _refit(plan: SweepPlan, record: TrialRecord, target: Path) -> list[str]:
     written = {name: state for name, state in states.items() if state}
     for name, state in written.items():
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-        save_file(tensors, target / _weights_file(name))
+        save_file(tensors, target / weights_file(name))
     return list(written)
 
 
@@ -207,7 +199,14 @@ def _trained_on_all_rows(plan: SweepPlan, record: TrialRecord) -> NeuralNet:
     every = np.arange(job.data.n_rows)
     # Validated on the rows that it trains on, for the sake of callbacks that watch the validation.
     data = replace(job.data, splits=(Split(every, every),))
-    training = NetTraining(job.net, TensorData(data), params, trial_seed(job.seed, record.trial), scorers=job.scorers)
+    training = NetTraining(
+        job.net,
+        TensorData(data),
+        params,
+        trial_seed(job.seed, record.trial),
+        scorers=job.scorers,
+        matmul_precision=job.matmul_precision,
+    )
     # max_epochs stays as the folds had it, since schedules are made from it.
     while training.epoch < (record.best_epoch or 0) and not training.finished:
         training.run_epoch()
@@ -236,7 +235,7 @@ def _with_objects(
     problems = [
         Problem(f"was {value}, an object of the program that made the sweep; {HOWTO} loads the weights", name)
         for name, value in known.items()
-        if _is_lost(name, value, manifest)
+        if is_lost(name, value, manifest)
     ]
     for name, value in known.items():
         try:
@@ -248,52 +247,13 @@ def _with_objects(
     return known
 
 
-def _is_lost(name: str, value: Any, manifest: Mapping[str, Any]) -> bool:
-    return isinstance(value, str) and value in manifest["objects"].get(name, ())
-
-
 def _classes(net: NeuralNet, manifest: Mapping[str, Any]) -> dict[str, Any]:
     classes = manifest.get("classes")
     wanted = classes is not None and "classes" in net.get_params() and net.classes is None
     return {"classes": classes} if wanted else {}
 
 
-def _howto(paths: SweepPaths, manifest: Mapping[str, Any], record: TrialRecord, modules: Iterable[str]) -> str:
-    params = dict(record.best_params or {})
-    imports, written = _as_code(params, manifest)
-    classes = manifest.get("classes")
-    if classes is not None and manifest.get("takes_classes"):
-        written["classes"] = json.dumps(classes) + ","
-    arguments = "".join(f"    {name}={text}\n" for name, text in written.items())
-    source, _, attribute = (manifest.get("net") or "your_module:make_net").partition(":")
-    name = attribute.split(".")[0]
-    is_callable = manifest["net_is_callable"]
-    call = f"{attribute}()" if is_callable else f"clone({attribute})"
-    needs_clone = "" if is_callable else "from sklearn.base import clone\n"
-    folders = "".join(f"sys.path.insert(0, {json.dumps(folder)})\n" for folder in manifest["search_path"])
-    files = {_load_argument(module): str(paths.best / _weights_file(module)) for module in modules}
-    weights = "".join(f"{argument}={json.dumps(file)}, " for argument, file in files.items())
-    score = f"{manifest['metric']} = {record.best_value:.6g} after epoch {record.best_epoch} of trial {record.trial}"
-    return (
-        f"# The best net of {paths.name}\n\n{score}.\n\n"
-        "It needs skorch, safetensors and the code that makes the net, no Ray and no sweep:\n\n"
-        f"```python\nimport sys\n\n{folders}{needs_clone}{imports}from {source} import {name}\n\n"
-        f"net = {call}\nnet.set_params(\n{arguments})\nnet.initialize()\n"
-        f"net.load_params({weights}use_safetensors=True)\n"
-        "# net.predict(X), with X as the sweep's data was: float32, columns in the same order\n```\n"
-        + ("" if manifest.get("net") else "\nThe sweep was given its net as an object: put your own in its place.\n")
-    )
-
-
-def _as_code(params: Mapping[str, Any], manifest: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    imports, written = "", {}
-    for name, value in params.items():
-        if is_import_string(value):
-            module, _, attribute = value.partition(":")
-            imports += f"import {module}\n"
-            written[name] = f"{module}.{attribute},"
-        elif _is_lost(name, value, manifest):
-            written[name] = f"...,  # {value}: put the object of your program here"
-        else:
-            written[name] = f"{value!r},"
-    return imports, written
+def _without_compilation(params: Mapping[str, Any], net: NeuralNet) -> dict[str, Any]:
+    # The weights are the same, and where the net goes there may be no compiler.
+    kept = {name: value for name, value in params.items() if name.partition("__")[0] != "compile"}
+    return kept | ({"compile": False} if net.compile or "compile" in params else {})

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -39,8 +40,8 @@ from sweeps.starter import Template, starter_files, write_starter
 from sweeps.streams import answer, note, report, report_bug
 
 if TYPE_CHECKING:
-    from sweeps.memory_advice import MemoryAdvice
     from sweeps.plan import SweepPlan
+    from sweeps.preview import Preview
     from sweeps.results import SweepResult
 
 _EXPECTED = (SpecError, NoTrialSucceededError, SweepNotFoundError, SweepStateError, InfeasibleError)  # else: a bug
@@ -132,12 +133,12 @@ def preview(
     spec: Spec,
     n_configs: Annotated[int, typer.Option("-n", min=0, help="How many configs to show.")] = 5,
     weighs: Annotated[
-        bool, typer.Option("--probe", help="Also train the heaviest config: its memory, and trials that fit on a GPU.")
+        bool, typer.Option("--probe", help="Also train the heaviest config: its memory, what speeds it up.")
     ] = False,
     overrides: Overrides = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Say what a sweep will do: configs, rungs, epochs, time and, with --probe, memory; creates nothing."""
+    """Say what a sweep will do: configs, rungs, epochs, time and, with --probe, memory and speed; creates nothing."""
     plan = _plan(spec, overrides)
     from sweeps.cluster import this_machine  # Ray
     from sweeps.preview import first_configs, make_preview, preview_answer  # numpy
@@ -147,9 +148,9 @@ def preview(
     with redirect_stdout(sys.stderr):
         note("timing one whole epoch")
         seen = probe(plan.job, first_configs(plan, 3), whole=True)
-        memory = _memory(plan) if weighs else None
-    at_once = slots(plan.config.resources, [this_machine()])
-    answer(preview_answer(make_preview(plan, n_configs, at_once, seen, memory)), output)
+        found = make_preview(plan, n_configs, slots(plan.config.resources, [this_machine()]), seen)
+        found = _with_advice(found, plan) if weighs else found
+    answer(preview_answer(found), output)
 
 
 for _verb in (running.run, running.resume, running.extend, running.stop):
@@ -241,14 +242,21 @@ def _plan(spec: Path, overrides: Sequence[str] | None) -> SweepPlan:
         return Sweep.from_yaml(spec, overrides or ()).plan()
 
 
-def _memory(plan: SweepPlan) -> MemoryAdvice:
+def _with_advice(found: Preview, plan: SweepPlan) -> Preview:
     from sweeps.cluster import this_machine  # Ray
     from sweeps.memory_advice import advise, heavy_configs  # numpy
     from sweeps.probe import weigh  # torch
+    from sweeps.speed_advice import advise_speed
+    from sweeps.speed_probe import time_variants
 
     configs, resources = heavy_configs(plan.space, plan.config.seed), plan.config.resources
     note(f"comparing {len(configs)} configs, then training the heaviest on all rows")
-    return advise(weigh(plan.job, configs, resources), resources, this_machine(), plan.n_trials)
+    use = weigh(plan.job, configs, resources)
+    note("training it compiled, and in other ways that may be faster; this may take a minute")
+    timings = time_variants(plan.job, use.params, resources, use.epoch_s)
+    counts = {"n_trials": plan.n_trials, "n_epochs": found.epochs_expected}
+    speed = advise_speed(timings, use.params, plan.space, plan.job.objective.metric, **counts)
+    return replace(found, memory=advise(use, resources, this_machine(), plan.n_trials), speed=speed)
 
 
 def _open(sweep: str, folder: str) -> SweepResult:

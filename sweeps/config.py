@@ -210,3 +210,5 @@ class SweepConfig(Part):
     """Seconds of training that share one report; 0 reports every epoch by itself."""
     seed: Natural = 0
     """Seed of the splits and of the nets."""
+    matmul_precision: Literal["highest", "high", "medium"] | None = None
+    """Of float32 matrices in training; None leaves it to PyTorch: `highest`, unless the net's code sets another."""

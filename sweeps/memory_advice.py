@@ -111,11 +111,16 @@ def heavy_configs(space: SearchSpace, seed: int) -> list[dict[str, Any]]:
         upper ends; every config once.
     """
     rng = np.random.default_rng(seed)
-    sizes = {name: _upper_end(domain) for name, domain in space.domains.items() if _is_size(name)}
+    sizes = {name: _upper_end(domain) for name, domain in space.domains.items() if is_size(name)}
     upper = {name: end for name, end in sizes.items() if end is not None}
     draws = [{name: domain.sample(rng) for name, domain in space.domains.items()} for _ in range(_DRAWS)]
     configs = [space.active(params) for draw in draws for params in (draw | upper, draw)]
     return list({repr(sorted(config.items())): config for config in configs}.values())
+
+
+def is_size(name: str) -> bool:
+    """Whether a parameter may change the size of a net or of its batches."""
+    return name.startswith("module__") or name.split("__")[-1] == "batch_size"
 
 
 def advise(use: MemoryUse, resources: ResourcesConfig, machine: Node, n_trials: int) -> MemoryAdvice:
@@ -179,10 +184,6 @@ def _context_notes(context_bytes: int) -> Iterator[str]:
             f"{size_text(context_bytes)} of the GPU are in use outside of this process's tensors: other processes seem "
             "to be on it, so the suggestion is too cautious; measure on a GPU that is idle"
         )
-
-
-def _is_size(name: str) -> bool:
-    return name.startswith("module__") or name.split("__")[-1] == "batch_size"
 
 
 def _upper_end(domain: Domain) -> Any:

@@ -8,6 +8,7 @@ import cloudpickle  # type: ignore[import-untyped]  # comes without hints
 from skorch import NeuralNet
 from skorch.callbacks import Checkpoint, LoadInitState, LRScheduler
 
+from search_spaces.domains import Choice, Constant
 from search_spaces.space import SearchSpace
 from sweeps.config import SweepConfig
 from sweeps.errors import Problem
@@ -31,6 +32,7 @@ def net_problems(config: SweepConfig, net: NeuralNet, space: SearchSpace) -> lis
         *_device_problems(config, net),
         *_population_problems(config, net, space),
         *_callback_problems(net),
+        *_compile_problems(net, space),
         *pickle_problems("net", net),
     ]
 
@@ -71,6 +73,15 @@ def _callback_problems(net: NeuralNet) -> list[Problem]:
         "trial's checkpoints and best weights itself, and EarlyStopping(load_best=True) restores the best in a net"
     )
     return [Problem(text, "net")]
+
+
+def _compile_problems(net: NeuralNet, space: SearchSpace) -> list[Problem]:
+    domain = space.domains.get("compile", Constant(net.compile))
+    options = [name for name in space.domains if name.startswith("compile__")]
+    never = isinstance(domain, (Choice, Constant)) and not any(domain.axis())
+    if not options or not never:
+        return []
+    return [Problem("does nothing, since compile is false; add compile: true", f"parameters.{options[0]}")]
 
 
 def pickle_problems(where: str, what: object) -> list[Problem]:

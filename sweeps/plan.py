@@ -121,6 +121,7 @@ def make_plan(
         keep_latest=max(2, config.checkpoint.keep.trial_latest),
         exploits=config.scheduler.name == "pbt",
         hang_s=config.failure.hang_s,
+        matmul_precision=config.matmul_precision,
     )
     before_probe()
     job, seen = _probe_metric(job, _first_configs(config, space, objective))

@@ -15,6 +15,7 @@ from sweeps.output import Answer, brief, columns, duration, fields
 from sweeps.proposals import make_proposals
 from sweeps.records import TrialRecord
 from sweeps.resources import Node, infeasible
+from sweeps.speed_advice import SpeedAdvice, speed_notes, speed_rows
 from sweeps.storage import SweepPaths
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Preview:
         Seconds for all expected epochs, were all like the measured one; without the start of Ray and of the workers.
     memory : MemoryAdvice or None
         What the heaviest config takes; None where it was not measured.
+    speed : SpeedAdvice or None
+        What training it in another way would save; None where it was not measured.
     """
 
     name: str
@@ -84,11 +87,10 @@ class Preview:
     probed_trial: int
     expected_s: float
     memory: MemoryAdvice | None = None
+    speed: SpeedAdvice | None = None
 
 
-def make_preview(
-    plan: SweepPlan, n_configs: int, slots: int, probe: Probe, memory: MemoryAdvice | None = None
-) -> Preview:
+def make_preview(plan: SweepPlan, n_configs: int, slots: int, probe: Probe) -> Preview:
     """Puts together what is known before the start.
 
     Parameters
@@ -101,8 +103,6 @@ def make_preview(
         Trials at once.
     probe : Probe
         One whole epoch.
-    memory : MemoryAdvice, optional
-        What the heaviest config takes, where it was measured.
     """
     config = plan.config
     found = expected_rungs(plan.n_trials, config.scheduler.reduction_factor, plan.job.rungs, plan.max_epochs)
@@ -124,7 +124,6 @@ def make_preview(
         epoch_s=probe.epoch_s,
         probed_trial=probe.trial,
         expected_s=expected * probe.epoch_s / slots,
-        memory=memory,
     )
 
 
@@ -176,6 +175,8 @@ def preview_answer(preview: Preview) -> Answer:
             "",
             columns([{"epoch": rung.epoch, "trials expected": round(rung.trials, 1)} for rung in preview.rungs]),
         ]
+    if preview.speed:
+        parts += ["", columns(speed_rows(preview.speed)), *speed_notes(preview.speed)]
     return Answer(asdict(preview), configs, parts)
 
 

@@ -19,6 +19,7 @@ import trainables
 from sweeps.config import ResourcesConfig
 from sweeps.errors import Problem, SpecError
 from sweeps.resources import all_shares
+from trainables.data import TrialData
 from trainables.job import TrialJob
 from trainables.measurements import CudaMemory, PeakMemory, cuda_memory, machine_memory_bytes
 from trainables.scoring import SECONDS
@@ -80,6 +81,8 @@ class MemoryUse:
         None where it trained on the CPU.
     notes : tuple of str
         Configs that did not train.
+    epoch_s : float
+        Seconds of an epoch on all rows.
     """
 
     params: dict[str, Any]
@@ -88,6 +91,7 @@ class MemoryUse:
     machine_bytes: int
     cuda: CudaMemory | None
     notes: tuple[str, ...] = ()
+    epoch_s: float = 0.0
 
 
 def probe(job: TrialJob, configs: Sequence[dict[str, Any]], *, whole: bool = False) -> Probe:
@@ -108,7 +112,7 @@ def probe(job: TrialJob, configs: Sequence[dict[str, Any]], *, whole: bool = Fal
         Every config failed; the message has the last one's error.
     """
     job = job if torch.cuda.is_available() else job.on_device("cpu")
-    attempt = _Attempt()
+    attempt = Attempt()
     for trial, params in enumerate(configs):
         with attempt:
             return _one_epoch(job, {"trial": trial, "params": params}, whole)
@@ -133,28 +137,41 @@ def weigh(job: TrialJob, configs: Sequence[dict[str, Any]], resources: Resources
     SpecError
         Every config failed; the message has the last one's error.
     """
-    on_gpu = torch.cuda.is_available() and any(share.gpu for share in all_shares(resources))
-    device = "cuda" if on_gpu else "cpu"
+    device = training_device(resources)
+    on_gpu = device == "cuda"
     job = job.on_device(device)
     if on_gpu:
         torch.cuda.init()  # type: ignore[no-untyped-call]  # before it no peak can be reset
     process = PeakMemory()
     process.reset()
     peaks: dict[int, int] = {}
-    attempt = _Attempt()
+    attempt = Attempt()
     for trial, params in enumerate(configs):
         with attempt:
             peaks[trial] = _small_peak_bytes(job, {"trial": trial, "params": params}, device)
     for trial in sorted(peaks, key=peaks.__getitem__, reverse=True):
         with attempt:
             _new_peak(device)
-            _one_epoch(job, {"trial": trial, "params": configs[trial]}, whole=True)
+            seen = _one_epoch(job, {"trial": trial, "params": configs[trial]}, whole=True)
             cuda = cuda_memory(device) if on_gpu else None
             notes = [f"{attempt.failures} of the configs did not train; the last: {attempt.error}"]
             told = tuple(notes if attempt.failures else [])
-            return MemoryUse(configs[trial], len(configs), process.read(), machine_memory_bytes(), cuda, told)
+            found = (process.read(), machine_memory_bytes(), cuda)
+            return MemoryUse(configs[trial], len(configs), *found, notes=told, epoch_s=seen.epoch_s)
     text = f"none of {len(configs)} configs trains on all rows; the last one ended with {attempt.error}"
     raise SpecError(Problem(text, "net"))
+
+
+def training_device(resources: ResourcesConfig) -> str:
+    """Where this machine would train a sweep's trials."""
+    on_gpu = torch.cuda.is_available() and any(share.gpu for share in all_shares(resources))
+    return "cuda" if on_gpu else "cpu"
+
+
+def some_rows(data: TrialData, n_train: int, n_valid: int = _MOST_ROWS) -> tuple[Split, ...]:
+    """The splits of some data with at most so many rows in each; every class among them, as far as there is room."""
+    y = data.y if data.classes is not None else None
+    return tuple(Split(_some(split.train, n_train, y), _some(split.valid, n_valid, y)) for split in data.splits)
 
 
 def _small_peak_bytes(job: TrialJob, config: dict[str, Any], device: str) -> int:
@@ -208,9 +225,8 @@ def _few_rows(job: TrialJob, config: dict[str, Any], most: int = _MOST_ROWS) -> 
     # Whole batches: BatchNorm cannot train on a single row that is left over.
     batch_size = config["params"].get("batch_size", job.net.batch_size)
     wanted = min(_BATCHES * batch_size, most) if isinstance(batch_size, int) and batch_size > 0 else _MOST_ROWS
-    y = job.data.y if job.data.classes is not None else None
     # A scorer may need every class, and validation is cheap.
-    return tuple(Split(_some(split.train, wanted, y), _some(split.valid, _MOST_ROWS, y)) for split in job.data.splits)
+    return some_rows(job.data, wanted)
 
 
 def _some(index: np.ndarray[Any, Any], wanted: int, y: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
@@ -223,8 +239,16 @@ def _some(index: np.ndarray[Any, Any], wanted: int, y: np.ndarray[Any, Any] | No
     return chosen
 
 
-class _Attempt:
-    """Catches what user code raises, counts it and keeps one line of the last error."""
+class Attempt:
+    """Catches what user code raises, counts it and keeps the last error's text.
+
+    Attributes
+    ----------
+    error : str
+        The last error, with the line of the user's code that it comes from; empty where there was none.
+    failures : int
+        How many there were.
+    """
 
     def __init__(self) -> None:
         self.error = ""

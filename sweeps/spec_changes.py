@@ -15,7 +15,7 @@ from sweeps.errors import SweepStateError
 _ABSENT = "(absent)"
 # The records are judged by these keys of a spec; after a change of the others below, scores are not comparable.
 _JUDGING = ("metric",)
-_TRAINING = ("seed", "net", "data", "validation", "searcher.name", "searcher.seed")
+_TRAINING = ("seed", "net", "data", "validation", "searcher.name", "searcher.seed", "matmul_precision")
 
 
 def spec_differences(given: SweepConfig, stored: SweepConfig) -> list[str]:

@@ -64,6 +64,8 @@ class Sweep:
         Of splits, nets and, unless the searcher has its own, configs.
     report_every_s : float, default=0.5
         Seconds of training that share one report.
+    matmul_precision : {"highest", "high", "medium"}, optional
+        Of float32 matrices in training; by default as PyTorch has it.
     resources, stop, failure, checkpoint : mapping, optional
         Sections as in sweep.yaml.
 
@@ -96,6 +98,7 @@ class Sweep:
         name: str | None = None,
         seed: int = 0,
         report_every_s: float = 0.5,
+        matmul_precision: str | None = None,
         resources: Mapping[str, Any] | None = None,
         stop: Mapping[str, Any] | None = None,
         failure: Mapping[str, Any] | None = None,
@@ -115,6 +118,7 @@ class Sweep:
                 "storage": str(storage),
                 "seed": seed,
                 "report_every_s": report_every_s,
+                "matmul_precision": matmul_precision,
                 **{key: dict(section) for key, section in given.items() if section is not None},
             }
         )

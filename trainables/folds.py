@@ -37,6 +37,8 @@ class FoldsTraining:
         Further scorers, recorded as ``valid_<name>``.
     objective : Objective
         Decides which epoch is the best.
+    matmul_precision : str, optional
+        As `NetTraining` takes it.
     """
 
     def __init__(
@@ -48,14 +50,14 @@ class FoldsTraining:
         *,
         scorers: Mapping[str, Any],
         objective: Objective,
+        matmul_precision: str | None = None,
     ) -> None:
         folds = range(len(data.source.splits))
         self.objective = objective
         self.best = BestEpoch()
         self.log: list[Metrics] = []
-        self._folds = [
-            NetTraining(net, data, params, seed, split=fold, scorers=scorers, objective=objective) for fold in folds
-        ]
+        shared: dict[str, Any] = {"scorers": scorers, "objective": objective, "matmul_precision": matmul_precision}
+        self._folds = [NetTraining(net, data, params, seed, split=fold, **shared) for fold in folds]
 
     @property
     def net(self) -> NeuralNet:

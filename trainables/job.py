@@ -54,6 +54,8 @@ class TrialJob:
         Least seconds without an epoch before a worker ends itself.
     epoch_estimate_s : float
         Seconds that an epoch may take as far as is known before the first one.
+    matmul_precision : str or None
+        Of float32 matrices while an epoch runs; None leaves it as the process has it.
     mirror : RemoteFolder or None
         The folder of the trials on the sweep's object store, to and from which checkpoints go; ``trials`` is then a
         folder on each worker's own machine.
@@ -74,6 +76,7 @@ class TrialJob:
     exploits: bool = False
     hang_s: float = 300.0
     epoch_estimate_s: float = 0.0
+    matmul_precision: str | None = None
     mirror: RemoteFolder | None = None
 
     def on_device(self, device: str) -> TrialJob:

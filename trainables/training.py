@@ -17,6 +17,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.dataset import Dataset
 
+from trainables.acceleration import compile_in_place, float32_matmuls
 from trainables.batches import first_batch, make_batches
 from trainables.callback_state import CallbackState
 from trainables.data import TrialData
@@ -71,6 +72,8 @@ class NetTraining:
         Further scorers, recorded as ``valid_<name>``.
     objective : Objective, optional
         Decides which epoch is the best; minimises ``valid_loss`` by default.
+    matmul_precision : str, optional
+        As `trainables.acceleration.float32_matmuls` takes it, while an epoch runs.
 
     Raises
     ------
@@ -90,15 +93,18 @@ class NetTraining:
         split: int | None = 0,
         scorers: Mapping[str, Any] | None = None,
         objective: Objective | None = None,
+        matmul_precision: str | None = None,
     ) -> None:
         _refuse_own_loops(net)
         self.objective = objective or Objective()
+        self._matmul_precision = matmul_precision
         self.log: list[Metrics] = []
         self.best = BestEpoch()
         self.finished = False
         self._ended_itself = False
         self._at_end: dict[str, Any] | None = None
         self.net = _quiet(add_scorers(clone(net), scorers or {}).set_params(**params))
+        compile_in_place(self.net)
         self._randomness = OwnRandomness(seed, self.net.device)
         rows = data if isinstance(data, TensorData) else TensorData(data)
         with self._randomness.in_use():
@@ -130,7 +136,7 @@ class NetTraining:
         """
         if self.finished:
             raise RuntimeError(f"the training is finished after {self.epoch} epochs; make a new one to train again")
-        with self._randomness.in_use():
+        with self._randomness.in_use(), float32_matmuls(self._matmul_precision):
             metrics = self._one_epoch()
         self._ended_itself = self.finished
         self.finished = self.finished or self.epoch >= self.max_epochs

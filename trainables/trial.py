@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trainables import checkpoint
+from trainables.acceleration import without_compilation
 from trainables.claim import Claim
 from trainables.folds import FoldsTraining
 from trainables.job import TrialJob
@@ -253,7 +254,8 @@ def inference_costs(training: Training) -> Metrics:
         ``n_parameters`` and what `inference_speed` returns.
     """
     net = training.net
-    with OwnRandomness(0, net.device).in_use():  # a dataset may augment, a module sample
+    # A dataset may augment, a module sample; and the best net is handed over without compilation.
+    with OwnRandomness(0, net.device).in_use(), without_compilation(net):
         one, many = training.first_batch(1), training.first_batch(_ROWS_AT_ONCE)
         return {"n_parameters": count_parameters(net.module_)} | inference_speed(net.evaluation_step, one, many)
 
@@ -263,7 +265,8 @@ def make_training(job: TrialJob, data: TensorData, config: Mapping[str, Any]) ->
     params = resolve_params(config["params"], job.objects)
     seed = trial_seed(job.seed, int(config["trial"]))
     training = NetTraining if len(job.data.splits) == 1 else FoldsTraining
-    return training(job.net, data, params, seed, scorers=job.scorers, objective=job.objective)
+    options: dict[str, Any] = {"objective": job.objective, "matmul_precision": job.matmul_precision}
+    return training(job.net, data, params, seed, scorers=job.scorers, **options)
 
 
 def resolve_params(params: Mapping[str, Any], objects: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

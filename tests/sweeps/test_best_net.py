@@ -107,6 +107,37 @@ def test_weights_of_a_module_that_are_not_there_are_not_left_random(tmp_path):
         _ = SweepResult.load(paths.root, net=net).best_net
 
 
+@pytest.mark.parametrize("validation", [{"type": "holdout"}, {"type": "cv", "n_splits": 2}])
+@pytest.mark.parametrize("where", ["parameters", "net"])
+def test_the_best_net_of_a_compiled_trial_needs_no_compiler(tmp_path, monkeypatch, validation, where):
+    compiled = {"compile": True, "compile__backend": "eager"}
+    net = nets.make_net(**(compiled if where == "net" else {}))
+    parameters = {"lr": [0.1], "max_epochs": 1} | (compiled if where == "parameters" else {})
+    paths, state = run_inline(plan_of(parameters, net=net, validation=validation), tmp_path, "nets:make_net", [TESTS])
+    assert state.best.best_params == parameters | {"lr": 0.1}
+    assert "layers.0.weight" in load_file(paths.best / "model.safetensors")
+    assert "    compile=False,\n" in (paths.best / "HOWTO.md").read_text()
+    monkeypatch.setattr(torch, "compile", None)
+    best = SweepResult.load(paths.root, net=net).best_net
+    assert np.array_equal(howto_of(paths, tmp_path), best.predict(X))
+
+
+def test_the_net_that_is_trained_on_all_rows_multiplies_as_its_trial_did(tmp_path):
+    class Precise(nets.Tiny):
+        def forward(self, X):
+            seen.add(torch.get_float32_matmul_precision())
+            return super().forward(X)
+
+    seen = set()
+    validation = {"type": "cv", "n_splits": 2}
+    plan = plan_of({"lr": [0.1]}, net=nets.make_net(module=Precise), matmul_precision="high", validation=validation)
+    paths, state = run_inline(plan, tmp_path)
+    assert torch.get_float32_matmul_precision() == "highest"
+    seen.clear()
+    write_best(paths, SweepResult.load(paths.root).manifest, plan, state.best)
+    assert seen == {"high"}
+
+
 class Recorder(Callback):
     """Notes the device and the epochs that each training is told it will have."""
 

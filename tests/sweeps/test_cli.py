@@ -189,9 +189,12 @@ def test_what_the_users_code_prints_does_not_reach_stdout(spec, tmp_path, capsys
     assert "I am imported" in captured.err
 
 
-def test_a_preview_weighs_the_heaviest_config_only_when_it_shall(spec, capsys):
+def test_a_preview_weighs_the_heaviest_config_only_when_it_shall(spec, tmp_path, capsys):
+    (tmp_path / "eager_net.py").write_text("import nets\ndef make(): return nets.make_net(compile__backend='eager')\n")
+    spec.write_text(SPEC.replace("nets:make_net", "eager_net:make"))
     assert main(["preview", str(spec), "-o", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["memory"] is None
+    without = json.loads(capsys.readouterr().out)
+    assert without["memory"] is without["speed"] is None
     assert main(["preview", str(spec), "--probe", "-o", "json"]) == 0
     captured = capsys.readouterr()
     memory = json.loads(captured.out)["memory"]
@@ -199,6 +202,9 @@ def test_a_preview_weighs_the_heaviest_config_only_when_it_shall(spec, capsys):
     assert 0 < memory["process_peak_bytes"] < memory["machine_bytes"]
     assert memory["gpu"] is None
     assert "training the heaviest on all rows" in captured.err
+    speed = json.loads(captured.out)["speed"]
+    assert (speed["metric"], speed["params"]) == ("valid_acc", memory["params"])
+    assert [variant["name"] for variant in speed["variants"]] == ["as it is", "compile"]
 
 
 def test_a_bug_is_1_with_one_line_and_a_traceback_only_on_demand(recorded):

@@ -192,6 +192,14 @@ def test_numbers_of_checkpoints_that_mean_nothing_are_refused(wrong):
     assert problem.startswith(f"checkpoint.keep.{next(iter(wrong))}:")
 
 
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_a_precision_of_matrices_is_one_that_torch_knows(precision):
+    assert make(matmul_precision=precision).matmul_precision == precision
+    assert "matmul_precision" not in make().model_dump()
+    (problem,) = problems_of(make, matmul_precision=precision.upper())
+    assert problem.startswith("matmul_precision:")
+
+
 @pytest.mark.parametrize("free_gb", [0, 0.5, 100])
 def test_a_floor_on_free_space_may_be_any_size_or_none(free_gb):
     assert make(checkpoint={"min_free_gb": free_gb}).checkpoint.min_free_gb == free_gb

@@ -54,6 +54,19 @@ class Raising(nets.Tiny):
         return torch.nn.functional.linear(X, torch.ones(2, 3))  # the line that is named
 
 
+@pytest.mark.parametrize("compiled", [{}, {"compile": False}, {"compile": [False]}])
+def test_options_of_a_compilation_that_never_happens_are_refused(compiled):
+    problems = problems_of({"compile__mode": ["default", "reduce-overhead"], **compiled})
+    assert problems == {"parameters.compile__mode": "does nothing, since compile is false; add compile: true"}
+
+
+@pytest.mark.parametrize("compiled", [{"compile": True}, {"compile": [False, True]}])
+def test_options_of_a_compilation_that_may_happen_are_known(compiled):
+    job = plan_of({"lr": [0.1], "compile__backend": "eager", **compiled}, matmul_precision="high").job
+    assert job.matmul_precision == "high"
+    plan_of({"lr": [0.1], "compile__backend": "eager"}, net=nets.make_net(compile=True))
+
+
 def test_a_plan_says_what_will_be_run():
     plan = plan_of({"lr": [0.1, 0.2], "max_epochs": [3, 9]}, scheduler={"name": "asha", "reduction_factor": 3})
     assert (plan.n_trials, plan.max_epochs, plan.job.rungs) == (3, 9, (1, 3))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import nets
 import pytest
 
+from search_spaces.space import SearchSpace
 from sweeps.memory_advice import GpuAdvice, MemoryAdvice
 from sweeps.output import as_text
 from sweeps.preview import (
@@ -23,6 +24,8 @@ from sweeps.preview import (
 )
 from sweeps.probe import Probe
 from sweeps.resources import Node
+from sweeps.speed_advice import advise_speed
+from sweeps.speed_probe import AS_IT_IS, Timing
 from sweeps.sweep import Sweep
 
 RUNGS = (ExpectedRung(1, 9), ExpectedRung(3, 3), ExpectedRung(9, 1))
@@ -105,6 +108,17 @@ def test_what_the_heaviest_config_takes_is_part_of_the_preview(golden):
     golden("preview_memory", as_text(answer.parts, 120))
     assert answer.value["memory"]["gpu"]["peak_reserved_bytes"] == 9 * 10**9
     assert preview_answer(PREVIEW).value["memory"] is None
+
+
+def test_what_would_be_faster_is_part_of_the_preview(golden):
+    graphs = Timing("CUDA graphs", problem="RuntimeError: no graphs (net.py:3)")
+    timings = (Timing(AS_IT_IS, 2.0, 0.25, 0.25, 0.9125), Timing("compile", 1.0, 20.2512, 1.25, 0.9125), graphs)
+    space = SearchSpace({"lr": [0.1, 0.2], "batch_size": [32, 64]})
+    params = {"lr": 0.1, "batch_size": 64}
+    speed = advise_speed(timings, params, space, "valid_acc", n_trials=9, n_epochs=210)
+    answer = preview_answer(replace(PREVIEW, speed=speed))
+    golden("preview_speed", as_text(answer.parts, 120))
+    assert answer.value["speed"]["variants"][1]["first_extra_s"] == 20.2512
 
 
 def test_a_checked_plan_reads_well(plan, golden):

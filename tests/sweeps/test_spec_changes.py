@@ -67,6 +67,7 @@ def test_each_difference_of_a_spec_is_told_by_its_key(change, lines, tmp_path):
     ("change", "line"),
     [
         ({"seed": 3}, "seed: 0 -> 3"),
+        ({"matmul_precision": "high"}, 'matmul_precision: (absent) -> "high"'),
         ({"net": "nets:make_headed_net"}, 'net: "nets:make_net" -> "nets:make_headed_net"'),
         ({"validation": {"type": "holdout", "size": 0.3}}, "validation.size: 0.2 -> 0.3"),
         ({"searcher": {"name": "random", "num_samples": 8, "seed": 5}}, "searcher.seed: 0 -> 5"),

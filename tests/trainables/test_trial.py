@@ -416,6 +416,43 @@ def test_the_config_is_only_read(job):
     assert json.dumps(config) == before
 
 
+def test_how_fast_a_net_answers_is_measured_without_compilation(job):
+    class Sees(nets.Tiny):
+        def forward(self, X):
+            compiled.append(torch.compiler.is_compiling())
+            return super().forward(X)
+
+    def backend(graph, inputs):
+        compiled.append(True)
+        return graph
+
+    compiled = []
+    params = {"compile": True, "compile__backend": backend}
+    seeing = replace(job, net=nets.make_net(module=Sees))
+    training = make_training(seeing, TensorData(job.data), {"trial": 0, "params": params})
+    training.run_epoch()
+    assert any(compiled)
+    compiled.clear()
+    costs = inference_costs(training)
+    assert costs["n_parameters"] == 99
+    assert compiled
+    assert not any(compiled)
+
+
+def test_a_trial_multiplies_in_the_precision_of_its_job(job):
+    class Precise(nets.Tiny):
+        def forward(self, X):
+            seen.add(torch.get_float32_matmul_precision())
+            return super().forward(X)
+
+    seen = set()
+    for splits in (job.data.splits, 2 * job.data.splits):
+        precise = replace(job, net=nets.make_net(module=Precise), matmul_precision="high")
+        precise = replace(precise, data=replace(job.data, splits=splits))
+        make_training(precise, TensorData(precise.data), {"trial": 0, "params": {}}).run_epoch()
+    assert seen == {"high"}
+
+
 def test_labels_stand_for_objects(job):
     objects = {"optimizer": {"Adam": torch.optim.Adam}}
     assert resolve_params({"optimizer": "Adam", "lr": "Adam"}, objects) == {"optimizer": torch.optim.Adam, "lr": "Adam"}
