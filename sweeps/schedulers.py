@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -14,12 +14,13 @@ from ray.tune.schedulers import (
     AsyncHyperBandScheduler,
     FIFOScheduler,
     HyperBandScheduler,
-    MedianStoppingRule,
     PopulationBasedTraining,
     TrialScheduler,
 )
+from ray.tune.schedulers.async_hyperband import _Bracket
 
 from search_spaces.space import SearchSpace
+from sweeps.compared import RunningMeans, SortedValues
 from sweeps.config import SchedulerConfig
 from sweeps.population import mutable_names, perturbed
 from sweeps.records import SweepState, TrialRecord, TrialStatus
@@ -33,8 +34,47 @@ class TrialKey:
     trial_id: str
 
 
-class AshaScheduler(AsyncHyperBandScheduler):
-    """Ray's ASHA (stopping variant), its rungs keyed by trial number."""
+class _LiveTrials:
+    """Chooses the next trial among those that have not ended; Ray looks through all that there ever were."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The first one that waits to start, else the first that was paused."""
+        live: Collection[Trial] = tune_controller.get_live_trials()
+        for status in (Trial.PENDING, Trial.PAUSED):
+            waiting = [trial for trial in live if trial.status == status]
+            if waiting:
+                return min(waiting, key=_number)
+        return None
+
+
+class FifoScheduler(_LiveTrials, FIFOScheduler):
+    """Ray's FIFO scheduler: every trial runs to its end."""
+
+
+class _AshaBracket(_Bracket):
+    """Ray's rungs; the cutoff of one takes no longer where it holds many trials."""
+
+    def __init__(self, min_t: int, max_t: int, reduction_factor: float) -> None:
+        super().__init__(min_t, max_t, reduction_factor, 0)
+        kept_sorted: Any = [(milestone, SortedValues()) for milestone, _ in self._rungs]
+        self._rungs = kept_sorted
+
+    def cutoff(self, recorded: Any) -> float | None:
+        return recorded.percentile((1 - 1 / self.rf) * 100) if recorded else None
+
+
+class AshaScheduler(_LiveTrials, AsyncHyperBandScheduler):
+    """Ray's ASHA (stopping variant), its rungs keyed by trial number.
+
+    Parameters
+    ----------
+    **options
+        Of Ray's class.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._brackets = [_AshaBracket(options["grace_period"], options["max_t"], options["reduction_factor"])]
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Gives the trial its bracket; a trial that is started again keeps its own."""
@@ -70,33 +110,57 @@ class AshaScheduler(AsyncHyperBandScheduler):
         self._trial_info.pop(_key(trial).trial_id, None)
 
 
-class MedianScheduler(MedianStoppingRule):
-    """Ray's median stopping rule, its books keyed by trial number."""
+class MedianScheduler(_LiveTrials, FIFOScheduler):
+    """The median stopping rule as Ray's `MedianStoppingRule` has it [1]_, its books keyed by trial number.
+
+    Ray's own works out all means of all trials at each report, counts the last epoch of a stopped trial twice, and
+    pauses a trial to run others where too few have reported, which costs a checkpoint and decides nothing.
+
+    Parameters
+    ----------
+    metric : str
+        Key of a result.
+    compare : callable
+        ``max`` or ``min``: gives the better of two values.
+    grace_period : int
+        Epochs before which no trial is stopped, and which do not count.
+    min_samples : int
+        Other trials that must have come as far.
+
+    References
+    ----------
+    .. [1] Golovin et al., "Google Vizier: A Service for Black-Box Optimization", KDD 2017.
+    """
+
+    _metric: str
+
+    def __init__(self, metric: str, compare: Callable[..., float], *, grace_period: int, min_samples: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
+        self._metric, self._compare = metric, compare
+        self._grace_period, self._min_samples = grace_period, min_samples
+        self._means = RunningMeans(grace_period)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """STOP for a trial whose best is below the median of the others' means, else CONTINUE."""
-        return str(super().on_trial_result(tune_controller, _key(trial), self._what_counts(result)))
+        """STOP for a trial whose best is worse than the median of the others' means, else CONTINUE."""
+        number, epoch = _number(trial), int(result["epoch"])
+        self._means.add(number, epoch, result[self._metric])
+        if epoch < self._grace_period:
+            return str(TrialScheduler.CONTINUE)
+        median = self._means.median_of_others(number, epoch, least=self._min_samples)
+        best = self._compare(self._means.reported(number))
+        is_weak = median is not None and self._compare(median, best) != best
+        return str(TrialScheduler.STOP if is_weak else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Lets the ended trial's last result count."""
-        if told := self._what_counts(result):
-            super().on_trial_complete(tune_controller, _key(trial), told)
-
-    def _what_counts(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        # Ray keeps all that it is told to the end of the sweep.
-        return {key: value for key, value in result.items() if key in (self._time_attr, self._metric)}
+        if self._metric in result:
+            self._means.add(_number(trial), int(result["epoch"]), result[self._metric])
 
     def recall(self, state: SweepState) -> None:
         """Fills the books with what earlier attempts reported."""
         for record in state.trials.values():
-            values = {epoch: _told(record, epoch, state.objective) for epoch in sorted(record.rows)}
-            if values:
-                told = [{"epoch": epoch, self._metric: value} for epoch, value in values.items()]
-                self._results[TrialKey(str(record.trial))] = told
-
-    def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
-        # Ray would pause the trial to run others meanwhile, which costs a checkpoint and decides nothing.
-        return str(TrialScheduler.CONTINUE)
+            for epoch in sorted(record.rows):
+                self._means.add(record.trial, epoch, _told(record, epoch, state.objective))
 
 
 class PopulationScheduler(PopulationBasedTraining):
@@ -176,8 +240,9 @@ def _asha(config: SchedulerConfig, given: Mapping[str, Any], max_epochs: int) ->
 
 
 def _median(config: SchedulerConfig, given: Mapping[str, Any], max_epochs: int) -> TrialScheduler:
-    limits: dict[str, Any] = {"grace_period": config.grace_period, "min_samples_required": config.min_samples}
-    return MedianScheduler(**given, **limits)
+    compare = max if given["mode"] == "max" else min
+    limits = {"grace_period": config.grace_period, "min_samples": config.min_samples}
+    return MedianScheduler(given["metric"], compare, **limits)
 
 
 def _hyperband(config: SchedulerConfig, given: Mapping[str, Any], max_epochs: int) -> TrialScheduler:
@@ -193,7 +258,7 @@ def _pbt(config: SchedulerConfig, given: Mapping[str, Any], max_epochs: int) -> 
 
 
 _BUILDERS: dict[str, Callable[[SchedulerConfig, Mapping[str, Any], int], TrialScheduler]] = {
-    "fifo": lambda config, given, max_epochs: FIFOScheduler(),  # type: ignore[no-untyped-call]  # Ray leaves it untyped
+    "fifo": lambda config, given, max_epochs: FifoScheduler(),  # type: ignore[no-untyped-call]  # Ray leaves it untyped
     "asha": _asha,
     "median": _median,
     "hyperband": _hyperband,
@@ -208,5 +273,9 @@ def _told(record: TrialRecord, epoch: int, objective: Objective) -> float:
     return record.rows[epoch][objective.metric]
 
 
+def _number(trial: Trial) -> int:
+    return int(trial.config["trial"])
+
+
 def _key(trial: Trial) -> Any:
-    return TrialKey(str(trial.config["trial"]))
+    return TrialKey(str(_number(trial)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,15 +108,18 @@ def snapshot(
         Epochs that were trained before those seconds began, by earlier attempts.
     """
     records = state.trials.values()
-    counts = Counter(map(_standing, records))
-    best = state.best
+    standings = [_standing(record) for record in records]
+    reached = [record.epoch for record in records]
+    counts, epochs, best = Counter(standings), state.epochs, state.best
+    ended = [epoch for epoch, standing in zip(reached, standings, strict=True) if standing not in _GO_ON]
+    has_rest = len(ended) < n_trials and any(not record.status.is_end for record in records)
     return Snapshot(
         metric=state.objective.metric,
         n_trials=n_trials,
         counts={standing: counts[standing] for standing in _STANDINGS if counts[standing]},
-        epochs=state.epochs,
+        epochs=epochs,
         best=None if best is None else BestSoFar(best.best_value or 0.0, best.best_epoch or 0, best.trial),
-        rungs=_count_rungs([(record.epoch, record.rung) for record in records], rungs),
+        rungs=_count_rungs(reached, Counter(record.rung for record in records), rungs),
         failures=_count_failures(
             (record.cause, record.error) for record in records if record.status is TrialStatus.FAILED
         ),
@@ -125,7 +129,7 @@ def snapshot(
             if record.failures and record.status is not TrialStatus.FAILED
         ),
         elapsed_s=elapsed_s,
-        eta_s=_eta_s(state, n_trials, elapsed_s, state.epochs - epochs_before),
+        eta_s=_left_s(ended, n_trials, epochs, elapsed_s, epochs - epochs_before) if has_rest else None,
     )
 
 
@@ -135,10 +139,11 @@ def _standing(record: TrialRecord) -> str:
     return RETRYING if is_open and record.failures and record.epoch <= record.failures[-1]["epoch"] else record.status
 
 
-def _count_rungs(reached: Sequence[tuple[int, int | None]], rungs: Sequence[int]) -> tuple[RungCount, ...]:
-    epochs = sorted(epoch for epoch, _ in reached)
-    stopped = Counter(rung for _, rung in reached)
-    return tuple(RungCount(rung, sum(epoch >= rung for epoch in epochs), stopped[rung]) for rung in rungs)
+def _count_rungs(
+    reached: Iterable[int], stopped: Mapping[int | None, int], rungs: Sequence[int]
+) -> tuple[RungCount, ...]:
+    epochs = sorted(reached)
+    return tuple(RungCount(rung, len(epochs) - bisect_left(epochs, rung), stopped[rung]) for rung in rungs)
 
 
 def _count_failures(failed: Iterable[tuple[str | None, str | None]]) -> tuple[FailureCount, ...]:
@@ -151,13 +156,10 @@ def _count_failures(failed: Iterable[tuple[str | None, str | None]]) -> tuple[Fa
     return tuple(FailureCount(cause, count, latest[cause]) for cause, count in counts.most_common())
 
 
-def _eta_s(state: SweepState, n_trials: int, elapsed_s: float, epochs: int) -> float | None:
-    """What is left, at the pace of the latest ``epochs``."""
-    records = state.trials.values()
-    ended = [record.epoch for record in records if _standing(record) not in _GO_ON]
-    has_rest = len(ended) < n_trials and any(not record.status.is_end for record in records)
-    if not ended or epochs <= 0 or not has_rest:
-        return None  # nothing to go by, or nothing that goes on
+def _left_s(ended: Sequence[int], n_trials: int, epochs: int, elapsed_s: float, latest_epochs: int) -> float | None:
+    """What is left of all epochs, at the pace of the latest, if the rest is like the trials that have ended."""
+    if not ended or latest_epochs <= 0:
+        return None  # nothing to go by
     of_one = sum(ended) / len(ended)
-    left = of_one * (n_trials - len(ended)) - (state.epochs - sum(ended))
-    return max(0.0, left) * elapsed_s / epochs
+    left = of_one * (n_trials - len(ended)) - (epochs - sum(ended))
+    return max(0.0, left) * elapsed_s / latest_epochs

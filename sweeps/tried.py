@@ -21,20 +21,35 @@ DRAWS = 100
 _LENGTH = "max_epochs"
 
 
+class Growth:
+    """Tells how many of the records were there at the last call; they only ever grow, unless they are others."""
+
+    def __init__(self) -> None:
+        self._last: list[TrialRecord] = []  # the last one, where there was any
+        self._seen = 0
+
+    def known(self, records: Sequence[TrialRecord]) -> int:
+        """How many of the first records are those of the last call: all of them, or none where they are others."""
+        is_same = self._last and len(records) >= self._seen and records[self._seen - 1] is self._last[0]
+        known = self._seen if is_same else 0
+        self._last, self._seen = list(records[-1:]), len(records)
+        return known
+
+
 class Tried:
     """Keys of the configs in the records, which only ever grow."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._keys: set[str] = set()
-        self._seen = 0
+        self._growth = Growth()
 
     def of(self, records: Sequence[TrialRecord]) -> set[str]:
         """The keys of all records; only those that are new since the last call are worked out."""
-        if len(records) < self._seen:  # other records: begin anew
-            self._keys, self._seen = set(), 0
-        self._keys.update(key_of(self._space, record.params) for record in records[self._seen :])
-        self._seen = len(records)
+        known = self._growth.known(records)
+        if not known:
+            self._keys = set()
+        self._keys.update(key_of(self._space, record.params) for record in records[known:])
         return self._keys
 
 

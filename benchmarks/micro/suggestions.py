@@ -14,7 +14,7 @@ from sweeps.config import SearcherConfig
 from sweeps.proposals import Proposals, make_proposals
 from sweeps.records import TrialRecord, TrialStatus
 
-COUNTS = (10, 50, 200, 800, 2_000)
+COUNTS = (10, 50, 200, 800, 2_000, 10_000)
 
 
 def measure(*, counts: tuple[int, ...] = COUNTS, rounds: int = 5) -> Iterator[Figure]:

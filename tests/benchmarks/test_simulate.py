@@ -25,3 +25,12 @@ def test_few_workers_with_long_epochs_hardly_wait_for_the_driver(figures):
 def test_a_driver_that_is_too_slow_shows_as_workers_that_wait():
     # 20 reports take 2 s of the driver, and an epoch only a tenth of a second.
     assert simulate(Scene(workers=20, trials=40, epoch_s=0.1, tune_s=0.1))["busy"] < 0.2
+
+
+@pytest.mark.parametrize(("searcher", "scheduler"), [("hyperopt", "asha"), ("grid", "median"), ("random", "fifo")])
+def test_any_searcher_runs_with_any_scheduler_that_only_stops(searcher, scheduler):
+    found = simulate(Scene(workers=5, trials=40, searcher=searcher, scheduler=scheduler))
+    assert found["trials"] == 40
+    assert (found["epochs"] == 40 * MAX_EPOCHS) == (scheduler == "fifo")
+    assert found["cpu_ms_per_event"] > 0
+    assert 0 < found["ms_per_event"] <= found["ms_per_event_p99"]

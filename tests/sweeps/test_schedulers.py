@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import threading
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -140,36 +140,70 @@ def test_the_clock_is_the_epoch_and_not_the_number_of_reports():
 
 
 @pytest.mark.parametrize("maximize", [True, False])
-def test_the_median_rule_decides_as_rays_own_and_never_pauses(maximize):
+@pytest.mark.parametrize("step", [1, 3])
+def test_the_median_rule_decides_as_rays_own_and_never_pauses(maximize, step):
     ours = scheduler_of("median", maximize=maximize, grace_period=2, min_samples=2)
     mode = "max" if maximize else "min"
     rays = MedianStoppingRule("epoch", metric="score", mode=mode, grace_period=2, min_samples_required=2)
     controller = SimpleNamespace(get_live_trials=list)
     rng = random.Random(0)
-    stopped: set[int] = set()
-    kept = {number: Trial("__fake", stub=True, trial_id=str(number)) for number in range(6)}
-    for number in kept:
-        ours.on_trial_add(None, trial_of(number))
-        rays.on_trial_add(None, kept[number])
-    for epoch, number in itertools.chain(*(((e, n) for n in rng.sample(range(6), 6)) for e in range(1, 9))):
-        if number in stopped:
-            continue
-        report = result(epoch, rng.random() + number / 3)
-        decision = ours.on_trial_result(None, trial_of(number, again=epoch), report)
-        assert decision == rays.on_trial_result(controller, kept[number], report)
-        if decision == "STOP":
-            stopped.add(number)
+    decisions = Counter()
+    kept = {number: Trial("__fake", stub=True, trial_id=str(number)) for number in range(12)}
+    epochs = dict.fromkeys(kept, 0)
+    while epochs:
+        number = rng.choice(list(epochs))
+        epochs[number] = epoch = epochs[number] + rng.randint(1, step)
+        report = result(epoch, rng.random() + number / 6)
+        if epoch >= MAX_EPOCHS:
             ours.on_trial_complete(None, trial_of(number), report)
             rays.on_trial_complete(None, kept[number], report)
-    assert stopped
-    assert len(stopped) < len(kept)
+            del epochs[number]
+            continue
+        decision = ours.on_trial_result(None, trial_of(number, again=epoch), report)
+        assert decision == rays.on_trial_result(controller, kept[number], report)
+        decisions[decision] += 1
+        if decision == "STOP":
+            # Ray's own would count the last epoch of a stopped trial twice.
+            ours.on_trial_complete(None, trial_of(number), report)
+            del epochs[number]
+    assert 0 < decisions["STOP"] < len(kept)
+    assert set(decisions) == {"STOP", "CONTINUE"}
+
+
+def test_the_median_rule_knows_after_a_resume_what_it_was_told_before():
+    told, resumed = scheduler_of("median", min_samples=2), scheduler_of("median", min_samples=2)
+    state = SweepState(Objective("score", maximize=True))
+    for number, scores in enumerate([[0.5, 0.6], [0.4, 0.7], [0.1]]):
+        state.apply({"type": "trial", "trial": number, "params": {}})
+        for epoch, score in enumerate(scores, start=1):
+            about = {"costs": {}, "placement": {}, "checkpoint": None}
+            state.apply({"type": "report", "trial": number, "rows": [{"epoch": epoch, "score": score}], **about})
+            told.on_trial_result(None, trial_of(number), result(epoch, score))
+    resumed.recall(state)
+    for score, expected in ((0.54, "STOP"), (0.56, "CONTINUE")):  # the others' means are 0.55
+        decisions = [median.on_trial_result(None, trial_of(2), result(2, score)) for median in (told, resumed)]
+        assert decisions == [expected, expected]
 
 
 def test_the_median_rule_goes_on_while_too_few_trials_have_reported():
     median = scheduler_of("median")
-    pending = SimpleNamespace(get_live_trials=lambda: [SimpleNamespace(status=Trial.PENDING)])
     median.on_trial_add(None, trial_of(0))
-    assert median.on_trial_result(pending, trial_of(0), result(1, 0.1)) == "CONTINUE"
+    assert median.on_trial_result(None, trial_of(0), result(1, 0.1)) == "CONTINUE"
+
+
+@pytest.mark.parametrize("name", ["fifo", "asha", "median"])
+def test_the_trial_to_start_is_one_that_waits_and_ended_ones_are_not_looked_at(name):
+    def trial(number: int, status: str) -> Any:
+        return SimpleNamespace(status=status, config={"trial": number})
+
+    live = {number: trial(number, status) for number, status in enumerate(["RUNNING", "PAUSED", "PENDING", "PENDING"])}
+    controller = SimpleNamespace(get_live_trials=lambda: [live[number] for number in sorted(live, reverse=True)])
+    chosen = []
+    for _ in range(4):
+        found = scheduler_of(name).choose_trial_to_run(controller)
+        chosen.append(found and found.config["trial"])
+        live.pop(chosen[-1], None)
+    assert chosen == [2, 3, 1, None]
 
 
 class Member:
@@ -252,7 +286,7 @@ def test_a_population_keeps_its_number_and_its_space_and_tells_who_took_over_fro
 
 @pytest.mark.parametrize(("name", "kind"), [("fifo", FIFOScheduler), ("hyperband", HyperBandScheduler)])
 def test_the_others_are_rays_own(name, kind):
-    assert type(scheduler_of(name)) is kind
+    assert isinstance(scheduler_of(name), kind)
 
 
 def test_a_population_can_be_pickled_though_whom_it_tells_cannot():

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from searches import CONTINUOUS, MOST, SPACES, bowl, ended, proposals_of, search
+from searches import CONTINUOUS, SPACES, bowl, ended, proposals_of, search
 
 from search_spaces import grids
 from search_spaces.space import SearchSpace
+from sweeps import tpe
 from sweeps.records import TrialRecord, TrialStatus
-from sweeps.tpe import rank
 from sweeps.tried import config_key
-from trainables.objective import Objective
 
 
 @pytest.mark.parametrize("space", ["conditional", "many kinds", "continuous"])
@@ -96,25 +95,6 @@ def test_a_large_discrete_space_is_never_walked(monkeypatch):
     assert len({config_key(record.params) for record in found}) == 20
 
 
-def test_complete_trials_rank_before_stopped_ones_and_those_before_failures():
-    def row(score: float | None, status: TrialStatus, epoch: int) -> TrialRecord:
-        return ended(0, {}, score, status, epoch)
-
-    records = [
-        row(0.99, TrialStatus.DIVERGED, 27),
-        row(0.95, TrialStatus.STOPPED, 3),
-        row(0.60, TrialStatus.COMPLETED, 27),
-        row(0.70, TrialStatus.STOPPED, 9),
-        row(None, TrialStatus.FAILED, 0),
-        row(0.80, TrialStatus.COMPLETED, 27),
-        row(0.75, TrialStatus.STOPPED, 9),
-        row(0.98, TrialStatus.FAILED, 26),
-    ]
-    assert rank(records, MOST) == [5, 4, 1, 3, 5, 0, 2, 5]
-    losses = rank(records, Objective("valid_loss"))
-    assert losses[2] < losses[5] < losses[3] < losses[6] < losses[1] < losses[0] == losses[4] == losses[7]
-
-
 def test_trials_outside_the_space_teach_nothing_and_those_of_another_length_do():
     parameters = {"lr": {"min": 0.1, "max": 1.0}, "max_epochs": 9}
     model = proposals_of("hyperopt", parameters, n_startup=3)
@@ -126,3 +106,49 @@ def test_trials_outside_the_space_teach_nothing_and_those_of_another_length_do()
     assert learnt is not None
     assert 0.1 <= learnt["lr"] <= 1.0
     assert learnt["max_epochs"] == 9
+
+
+@pytest.mark.parametrize("space", ["conditional", "continuous"])
+def test_what_it_had_seen_before_does_not_matter(space, monkeypatch):
+    monkeypatch.setattr(tpe, "MOST_OTHERS", 8)
+    followed = proposals_of("hyperopt", SPACES[space], n_startup=5)
+    records: list[TrialRecord] = []
+    running: list[TrialRecord] = []
+    for trial in range(20):
+        params = followed.propose(trial, records)
+        assert params == proposals_of("hyperopt", SPACES[space], n_startup=5).propose(trial, records)
+        record = TrialRecord(trial, params)
+        records.append(record)
+        running.append(record)
+        if trial % 4 != 1:  # four in a row, then three end, not in the order of their start
+            over = running.pop(trial % len(running))
+            over.status = TrialStatus.COMPLETED if trial % 3 else TrialStatus.FAILED
+            over.rows, over.best_value, over.best_params = {1: {}}, len(config_key(over.params)) % 7, over.params
+    for fewer in (records[:12], records[:18], records[5:]):
+        fresh = proposals_of("hyperopt", SPACES[space], n_startup=5)
+        assert followed.propose(20, fewer) == fresh.propose(20, fewer)
+
+
+def test_the_latest_trials_and_the_best_of_all_are_modelled_and_no_more(monkeypatch):
+    monkeypatch.setattr(tpe, "MOST_OTHERS", 20)
+    seen: list[tuple[Any, Any]] = []
+
+    def suggest(sizes: Any, best: Any, others: Any, seed: int) -> dict[str, float]:
+        seen.append((best[:, 0].tolist(), others[:, 0].tolist()))
+        return {"x": 0.5}
+
+    monkeypatch.setattr(tpe.parzen, "suggest", suggest)
+    records = [ended(n, {"x": n / 1000}, float(n == 7 or n % 50 == 0)) for n in range(400)]
+    proposals_of("hyperopt", {"x": {"min": 0.0, "max": 1.0}}).propose(400, records)
+    [(best, others)] = seen
+    assert best == pytest.approx([0, 0.007, 0.05, 0.1, 0.15], abs=1e-9)  # a quarter of the root of 400, the earlier
+    assert others == pytest.approx([n / 1000 for n in range(380, 400)], abs=1e-9)
+
+
+def test_a_number_that_a_changed_space_writes_otherwise_is_still_the_same_choice():
+    had = [ended(n, {"a": n % 3, "x": n / 10}, float(n)) for n in range(6)]
+    params = proposals_of("hyperopt", {"a": [0.0, 1.0, 2.0], "x": {"min": 0.0, "max": 1.0}}, n_startup=2).propose(
+        6, had
+    )
+    assert params is not None
+    assert params["a"] in (0.0, 1.0, 2.0)
