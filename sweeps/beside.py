@@ -24,7 +24,6 @@ class Beside(Generic[T]):
         self._context = context
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._entered: Future[T] | None = None
-        self._left: Future[bool | None] | None = None
 
     def begin(self) -> None:
         """Begins to enter; does nothing when called again."""
@@ -40,19 +39,20 @@ class Beside(Generic[T]):
         """
         return self._begun().result()
 
-    def leave(self) -> None:
-        """Begins to leave, once it is entered; does nothing where nothing was begun, or when called again."""
-        if self._entered is not None and self._left is None and self._entered.exception() is None:
-            self._left = self._thread.submit(self._context.__exit__, None, None, None)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with self._thread:
-            self.leave()
-        if self._left is not None:
-            self._left.result()  # raises what leaving raised
+        if self._entered is None:
+            return
+        # Queued before anything is waited for: the thread leaves what it enters even if an interrupt ends the waiting.
+        left = self._thread.submit(self._leave, self._entered)
+        self._thread.shutdown(wait=False)
+        left.result()
+
+    def _leave(self, entered: Future[T]) -> None:
+        if entered.exception() is None:
+            self._context.__exit__(None, None, None)
 
     def _begun(self) -> Future[T]:
         if self._entered is None:

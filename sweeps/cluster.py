@@ -142,9 +142,10 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in os.environ.keys() - before.keys():  # Ray leaves some of its own
-            del os.environ[name]
-        os.environ.update(before)
+        # Ray leaves some of its own; others are those of the user's code, which ran meanwhile.
+        for name in [name for name in os.environ if name.startswith(("RAY_", "TUNE_")) or name in values]:
+            os.environ.pop(name, None)
+        os.environ.update({name: value for name, value in before.items() if name not in os.environ})
 
 
 @contextmanager

@@ -43,7 +43,8 @@ class SortedValues(UserDict[Any, float]):
 class RunningMeans:
     """Means of what each trial has reported up to an epoch, for every epoch that it has reached.
 
-    An epoch that a trial reported nothing of counts as reached once a later one is, with the mean up to it.
+    A report costs as much as the trial has reported epochs, however many trials there are. An epoch that a trial
+    reported nothing of counts as reached once a later one is, with the mean up to it.
 
     Parameters
     ----------

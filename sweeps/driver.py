@@ -78,13 +78,13 @@ def told(plan: SweepPlan, watcher: Watcher) -> SweepPlan:
 
 
 class Place(Protocol):
-    """Where the trials of a sweep run. `prepare` and `wait` may be called again; they do nothing then."""
+    """Where the trials of a sweep run."""
 
     def prepare(self) -> None:
-        """Begins to get ready, beside what the caller does meanwhile."""
+        """Begins to get ready beside what the caller does meanwhile, where that is of use."""
 
     def wait(self) -> None:
-        """Waits until trials can run.
+        """Waits until trials can run; call it once.
 
         Raises
         ------
@@ -112,8 +112,13 @@ def place_of(config: SweepConfig, terms: Terms, search_path: Sequence[Path]) -> 
     if terms.backend == "inline":
         yield _InProcess(config, terms)
         return
+    is_own = terms.is_local  # soon this process is connected to it
     with Beside(ray_session(terms.address, search_path, config.resources)) as session:
-        yield _OnRay(config, terms, search_path, session)
+        try:
+            yield _OnRay(config, terms, search_path, session, is_own)
+        except SpecError:
+            terms.watcher.tell("ending Ray")  # what was wrong is shown after that
+            raise
 
 
 @dataclass(frozen=True)
@@ -138,23 +143,18 @@ class _OnRay:
     terms: Terms
     search_path: Sequence[Path]
     session: Beside[list[Node]]
+    is_own: bool
 
     def prepare(self) -> None:
-        self.session.begin()
+        if self.is_own:  # a cluster that does not answer would hold up what the probe finds
+            self.session.begin()
 
     def wait(self) -> None:
-        is_own = self.terms.is_local
-        self.terms.watcher.tell("starting Ray on this machine" if is_own else f"using Ray at {self._address}")
+        self.terms.watcher.tell("starting Ray on this machine" if self.is_own else f"using Ray at {self._address}")
         check_machines(self.config, self.session.result())
 
     def executor(self, folder: Path) -> Execute:
-        run = on_ray(self.search_path, folder)
-
-        def execute(execution: Execution) -> None:
-            run(execution)
-            self.session.leave()  # beside what is still to be written
-
-        return execute
+        return on_ray(self.search_path, folder)
 
     @property
     def _address(self) -> str:

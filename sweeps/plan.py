@@ -70,6 +70,7 @@ def make_plan(
     data: tuple[Any, Any] | TrialData,
     space: SearchSpace,
     scorers: Mapping[str, Any],
+    *,
     records: Sequence[TrialRecord] = (),
     before_probe: Callable[[], None] = lambda: None,
 ) -> SweepPlan:

@@ -37,6 +37,10 @@ Located = Callable[[], AbstractContextManager[None]]
 """Gives problems that come up inside the lines of the file that led to them."""
 
 
+def _later() -> None:
+    """Begins nothing yet."""
+
+
 @dataclass(frozen=True)
 class PreparedSweep:
     """Everything that a sweep is made of.
@@ -72,7 +76,7 @@ class PreparedSweep:
         """The spec as any folder can use it."""
         return from_anywhere(self.config, self.search_path[0])
 
-    def plan(self, records: Sequence[TrialRecord] = (), before_probe: Callable[[], None] = lambda: None) -> SweepPlan:
+    def plan(self, records: Sequence[TrialRecord] = (), before_probe: Callable[[], None] = _later) -> SweepPlan:
         """Checks everything without creating or starting anything.
 
         Parameters
@@ -88,7 +92,15 @@ class PreparedSweep:
             Net, data, parameters or metric are wrong.
         """
         with self.located():
-            return make_plan(self.config, self.net, self._pair(), self.space, self.scorers, records, before_probe)
+            return make_plan(
+                self.config,
+                self.net,
+                self._pair(),
+                self.space,
+                self.scorers,
+                records=records,
+                before_probe=before_probe,
+            )
 
     def extended(self, sweep: TakenSweep, extension: Extension) -> PreparedSweep:
         """The same with what an extension adds; changes nothing yet.
@@ -113,7 +125,8 @@ class PreparedSweep:
         check_free_space(paths, self.config.checkpoint.min_free_gb)
         terms.watcher.tell("checking net, data and parameters with a probe epoch")
         with place_of(self.config, terms, self.search_path) as place:
-            plan = told(self.plan(before_probe=place.prepare), terms.watcher)
+            prepare = _later if _forks(self.net, self.space) else place.prepare
+            plan = told(self.plan(before_probe=prepare), terms.watcher)
             place.wait()
             placed = replace(plan, job=replace(plan.job, trials=paths.trials))
             manifest = make_manifest(placed, self.config.net, self.search_path) | {"uri": paths.uri}
@@ -164,6 +177,12 @@ class PreparedSweep:
         if self.config.data is not None and self.data is self.config.data:
             return load_data(self.config, self.search_path[0])
         return as_pair(self.data)
+
+
+def _forks(net: NeuralNet, space: SearchSpace) -> bool:
+    """Whether the probe may start workers of a DataLoader: a fork beside a thread that starts Ray can hang."""
+    options = [name for name in (*net.get_params(), *space.domains) if name.endswith("__num_workers")]
+    return any(name in space.domains or net.get_params()[name] for name in options)
 
 
 def _tell(watcher: Watcher, notes: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -204,9 +204,18 @@ def _one_epoch(job: TrialJob, config: dict[str, Any], whole: bool) -> Probe:
     # What cannot be measured or saved is better known now than at the first report or checkpoint.
     inference_costs(training)
     state = training.state()
-    is_faithful = whole or training.finished or _goes_on_alike(training, make_training(job, data, config), state)
+    is_faithful = whole or _is_faithful(training, lambda: make_training(job, data, config), state)
     rows = sum(len(split.train) for split in job.data.splits)
     return Probe(tuple(metrics), metrics["epoch_s"], rows, training.max_epochs, config["trial"], is_faithful)
+
+
+def _is_faithful(training: Training, make: Callable[[], Training], state: dict[str, Any]) -> bool:
+    # Ray, which starts meanwhile in another thread, may draw one of Python's random numbers: a second time counts too.
+    return (
+        training.finished
+        or _goes_on_alike(training, make(), state)
+        or (not training.finished and _goes_on_alike(training, make(), training.state()))
+    )
 
 
 def _goes_on_alike(training: Training, fresh: Training, state: dict[str, Any]) -> bool:

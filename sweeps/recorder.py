@@ -18,13 +18,16 @@ from trainables.remote import RemoteFolder
 from trainables.watchdog import read_hang
 
 _ENDS = {"completed": TrialStatus.COMPLETED, "diverged": TrialStatus.DIVERGED}
+# Records of what was decided of a trial; a report that is lost comes again.
+_DECISIONS = {"exploit", "failure", "end"}
 
 
 class Recorder:
     """Writes what an executor says of its trials, and keeps the state that the records add up to.
 
-    All calls come from the driver's one thread. Records of one turn of the executor's loop are synced together at its
-    end, and only then shown; a new trial is synced at once, so that none trains which the journal does not know.
+    All calls come from the driver's one thread. Records are synced together when the executor asks for that at the end
+    of a turn of its loop, and only then shown; a new trial is synced at once, so that none trains which the journal
+    does not know.
 
     Parameters
     ----------
@@ -49,6 +52,8 @@ class Recorder:
         Told the record of a trial that has ended.
     on_sync : callable
         Told when all that was recorded is safe.
+    is_urgent : bool
+        Whether more than reports and starts waits for a sync: an end, a failure or an exploit.
     """
 
     # More methods than the budget of eight: one for each thing that happens to a trial.
@@ -67,6 +72,7 @@ class Recorder:
         self.try_again: Callable[[int], None] = lambda trial: None
         self.on_end: Callable[[TrialRecord], None] = lambda record: None
         self.on_sync: Callable[[], None] = lambda: None
+        self.is_urgent = False
         self._journal = journal
         self._watcher = watcher
         self._trials, self._mirror = trials, mirror
@@ -76,6 +82,7 @@ class Recorder:
     def record(self, kind: str, **content: Any) -> None:
         """Appends one record and applies it."""
         self.state.apply(self._journal.append({"type": kind, "time": time.time(), **content}))
+        self.is_urgent = self.is_urgent or kind in _DECISIONS
 
     def announce(self, trial: int, params: dict[str, Any]) -> None:
         """Records a new trial before any executor knows it."""
@@ -156,8 +163,9 @@ class Recorder:
             self._fail(record, failure)
 
     def sync(self) -> None:
-        """Syncs the turn's records and shows them; a store collects them for a while first."""
+        """Syncs the records and shows them; a store collects them for a while first."""
         if self._journal.flush():
+            self.is_urgent = False
             self.on_sync()
             self._watcher(self.state)
 

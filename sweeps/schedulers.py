@@ -1,4 +1,8 @@
-"""Names of schedulers -> Ray's schedulers, keyed by our trial numbers. Ray decides; this file only translates."""
+"""Names of schedulers -> Ray's schedulers, keyed by our trial numbers. Ray decides, but for the median rule.
+
+Two parts of Ray's are done anew, since their cost grows with the number of trials: how ASHA finds its cutoff, and the
+median rule. Tests hold both to Ray's decisions.
+"""
 
 from __future__ import annotations
 

@@ -50,14 +50,14 @@ class TensorBatches:
         n_rows = len(self.dataset)
         return n_rows // self.batch_size if self.drop_last else -(-n_rows // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         # A DataLoader draws a seed for its workers first, also when it has none; the order's seed comes second.
         torch.empty((), dtype=torch.int64).random_()
         order = self._shuffled_order() if self.shuffle else None
         for number in range(len(self)):
             rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
             index = rows if order is None else order[rows]
-            yield _take(self.dataset.X, index), _rows_of(self.dataset.y, index)
+            yield [_take(self.dataset.X, index), _rows_of(self.dataset.y, index)]  # a list, as a DataLoader's
 
     def _shuffled_order(self) -> torch.Tensor:
         seed = int(torch.empty((), dtype=torch.int64).random_().item())
@@ -108,11 +108,11 @@ def first_batch(net: NeuralNet, dataset: Any, n_rows: int) -> Any:
     Returns
     -------
     object
-        A batch, usually ``(X, y)``, which a module may change in place.
+        A batch, usually ``[X, y]``, which a module may change in place.
     """
     batches = make_batches(net, dataset, training=False)
     if isinstance(batches, TensorBatches):
-        return _take(dataset.X, slice(n_rows)), _rows_of(dataset.y, slice(n_rows))
+        return [_take(dataset.X, slice(n_rows)), _rows_of(dataset.y, slice(n_rows))]
     if isinstance(batches, DataLoader) and batches.batch_sampler is not None:
         # Without iterating it: neither workers are started nor the numbers of its generator or sampler drawn.
         rows = range(min(n_rows, batches.batch_size or max(1, net.batch_size), len(dataset)))

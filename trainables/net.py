@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,38 @@ from trainables.watchdog import Watchdog
 
 CHECKPOINT = "training"
 """Name of the checkpoint directory inside the one that Tune hands out."""
+
+PARCEL = "sweeps_report"
+"""Key of the `Parcel` in what `NetTrainable.step` returns."""
+
+
+class Parcel:
+    """A report on its way to the driver.
+
+    Of a dict Tune would copy, flatten and print each part, and keep statistics of each number: twice the cost of all
+    else that is done for a report.
+
+    Parameters
+    ----------
+    content : mapping
+        The report.
+
+    Attributes
+    ----------
+    content : mapping
+        The same.
+    """
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.content = content
+
+    def __reduce__(self) -> tuple[type[Parcel], tuple[Mapping[str, Any]]]:
+        return Parcel, (self.content,)
+
+    def __repr__(self) -> str:
+        return "Parcel"  # Tune formats each result for a log that is off
 
 
 class NetTrainable(tune.Trainable):
@@ -39,12 +73,16 @@ class NetTrainable(tune.Trainable):
         job : PackedJob
             Shared by all trials; handed over by ``tune.with_parameters``.
         """
+        # torch does so in the first step of an optimiser, which takes a second that is no part of a trial.
+        import_module("torch._dynamo")
         self._config = dict(config)
         share = _share(self.trial_resources)
         torch.set_num_threads(max(1, int(share.get("CPU", 1))))
         unpacked = job.unpack()
         self._job = unpacked.on_device(_claim_gpu(share["GPU"])) if share.get("GPU") else unpacked
         self._data = TensorData(self._job.data)
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+        self._place = {"hostname": socket.gethostname(), "pid": os.getpid(), "gpu": gpu}
         self._watchdog = Watchdog(self._job.hang_s, self._job.epoch_estimate_s)
         self._run: TrialRun | None = None
 
@@ -63,7 +101,8 @@ class NetTrainable(tune.Trainable):
         Returns
         -------
         dict
-            What `tune_result` makes of the report, and ``gpu``, the devices that the process may see.
+            What a scheduler reads: ``epoch``, the sweep's metric and ``done``; and under `PARCEL` what `tune_result`
+            makes of the report, with ``hostname``, ``pid`` and ``gpu``, the devices that the process may see.
         """
         # A run that raises is let go: what it leaves in the middle of an epoch must not be saved.
         run, self._run = self._run, None
@@ -71,7 +110,13 @@ class NetTrainable(tune.Trainable):
         with self._guarded(run.training.epoch):
             report = run.step()
         self._run = run
-        return tune_result(report, self._job.objective) | {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+        result = tune_result(report, self._job.objective)
+        told = {key: result[key] for key in ("epoch", self._job.objective.metric, "done")}
+        return told | {PARCEL: Parcel(result | self._place)}
+
+    def get_auto_filled_metrics(self, *asked: Any, **more: Any) -> dict[str, Any]:
+        """None: what Tune would add to each result says nothing that the report does not."""
+        return {}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Saves for a pause or for another trial to take over (Hyperband, PBT); crashes use the trial's own."""

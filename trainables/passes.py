@@ -19,11 +19,17 @@ Step = dict[str, Any]
 """``loss`` and ``y_pred`` of a batch."""
 
 # The steps of skorch's loop that `_make_pass` takes over; a net with one of its own gets skorch's loop.
-_TAKEN_OVER = (
-    *("run_single_epoch", "train_step", "train_step_single", "validation_step", "get_train_step_accumulator"),
-    *("notify", "on_batch_begin", "on_batch_end", "on_grad_computed", "get_all_learnable_params"),
-    *("_set_training", "_zero_grad_optimizer", "_step_optimizer"),
-)
+_TAKEN_OVER = {
+    name: getattr(NeuralNet, name)
+    for name in (
+        *("run_single_epoch", "train_step", "train_step_single", "validation_step", "get_train_step_accumulator"),
+        *("notify", "on_batch_begin", "on_batch_end", "on_grad_computed", "get_all_learnable_params"),
+        *("_set_training", "_zero_grad_optimizer", "_step_optimizer"),
+    )
+}
+
+
+_ZERO_GRAD = torch.optim.Optimizer.zero_grad
 
 
 def run_pass(net: NeuralNet, batches: Iterable[Any] | None, *, training: bool) -> None:
@@ -70,11 +76,10 @@ def _make_pass(net: NeuralNet, batches: TensorBatches, *, training: bool) -> Non
 
 
 def _training_step(net: NeuralNet) -> Callable[[Any], Step]:
-    optimizers = [getattr(net, f"{name}_") for name in net._optimizers]
     set_mode, gradients = _mode_of(net, training=True), _listeners(net, "on_grad_computed")
 
     def calculate(batch: Any) -> Step:
-        for optimizer in optimizers:
+        for optimizer in _optimizers(net):
             _drop_gradients(optimizer)
         set_mode()
         X, y = batch
@@ -94,11 +99,15 @@ def _training_step(net: NeuralNet) -> Callable[[Any], Step]:
             steps.append(step)
             return step["loss"]
 
-        for optimizer in optimizers:
+        for optimizer in _optimizers(net):
             optimizer.step(closure)
         return steps[0]  # LBFGS takes several; skorch counts the first
 
     return take_step
+
+
+def _optimizers(net: NeuralNet) -> list[Any]:
+    return [getattr(net, f"{name}_") for name in net._optimizers]
 
 
 def _validation_step(net: NeuralNet) -> Callable[[Any], Step]:
@@ -128,7 +137,7 @@ def _mode_of(net: NeuralNet, *, training: bool) -> Callable[[], None]:
 
 def _drop_gradients(optimizer: Any) -> None:
     """Without the profiling and the per-device lists that ``zero_grad`` makes."""
-    if type(optimizer).zero_grad is not torch.optim.Optimizer.zero_grad:
+    if getattr(optimizer.zero_grad, "__func__", None) is not _ZERO_GRAD:
         optimizer.zero_grad()
         return
     for group in optimizer.param_groups:
@@ -146,8 +155,9 @@ class _Losses:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if self._waiting:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        # After an error of the GPU any work on it fails anew, and would hide the first one.
+        if self._waiting and (kind is None or issubclass(kind, KeyboardInterrupt)):
             rows, losses = zip(*self._waiting, strict=True)
             for row, loss in zip(rows, torch.stack(losses).tolist(), strict=True):
                 row[self._key] = loss
@@ -172,9 +182,10 @@ def _ignores_losses(method: Any) -> bool:
     owner = getattr(method, "__self__", None)
     if isinstance(owner, NeuralNet):
         return str(method.__module__).startswith("skorch.")
-    if isinstance(owner, LRScheduler):
+    function = getattr(method, "__func__", None)
+    if isinstance(owner, LRScheduler) and function is LRScheduler.on_batch_end:
         return not isinstance(owner.lr_scheduler_, ReduceLROnPlateau)
-    return getattr(method, "__func__", None) in (EpochScoring.on_batch_end, GradientNormClipping.on_grad_computed)
+    return function in (EpochScoring.on_batch_end, GradientNormClipping.on_grad_computed)
 
 
 def _listeners(net: NeuralNet, event: str) -> list[Callable[..., None]]:
@@ -185,6 +196,5 @@ def _listeners(net: NeuralNet, event: str) -> list[Callable[..., None]]:
 
 
 def _is_skorchs_own(net: NeuralNet) -> bool:
-    methods = {name: getattr(getattr(net, name), "__func__", None) for name in _TAKEN_OVER}
-    is_own = all(method is getattr(NeuralNet, name) for name, method in methods.items())
+    is_own = all(getattr(getattr(net, name), "__func__", None) is method for name, method in _TAKEN_OVER.items())
     return is_own and type(net.history) is History

@@ -21,7 +21,7 @@ PARTS = {
     "epochs": ("epochs", {"rounds": 3, "batch_sizes": (512,)}),
     "suggest": ("suggestions", {"rounds": 2, "counts": (10, 50)}),
     "journal": ("journals", {"counts": (100,)}),
-    "driver": ("driver", {"trials": 20, "epochs": 5}),
+    "driver": ("driver", {"trials": 20, "epochs": 5, "reports": 40, "long_epochs": 4}),
     "startup": ("startup", {"rounds": 1}),
 }
 """Part -> its module, and what makes it short enough to see whether it works."""

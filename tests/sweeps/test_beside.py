@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -63,18 +65,24 @@ def test_the_caller_goes_on_while_it_is_entered_and_one_other_thread_does_it_all
     assert thread != threading.get_ident()
 
 
-def test_it_is_left_while_the_caller_goes_on_once_it_is_told_to():
+def test_an_interrupted_caller_leaves_it_all_the_same():
     scene = Scene()
+    beside = Beside(scene.context())
+    beside.begin()
+    alarm = signal.signal(signal.SIGUSR2, signal.default_int_handler)
+    try:
+        interrupt = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGUSR2])
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            beside.__exit__(None, None, None)  # waits, as nothing may be entered yet
+    finally:
+        interrupt.join()
+        signal.signal(signal.SIGUSR2, alarm)
     scene.may_enter.set()
-    with Beside(scene.context()) as beside:
-        beside.leave()
-        assert beside.result() == "given"
-        beside.leave()
-        beside.leave()
-        while "left" not in scene.names:
-            time.sleep(0.001)
-        scene.note("still here")
-    assert scene.names == ["begun", "left", "still here"]
+    deadline = time.monotonic() + 10
+    while "left" not in scene.names and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert scene.names == ["begun", "left"]
 
 
 def test_an_error_while_leaving_reaches_the_caller():

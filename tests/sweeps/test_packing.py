@@ -83,7 +83,7 @@ def test_a_suggestion_runs_as_many_as_it_says_and_is_not_complained_about(peak, 
     ("share", "peak_gb", "says"),
     [
         (0.05, 10, "share of 0.05 caps it at 4.0 GB, but it took 10.0 GB: it would fail; write resources.gpu: 0.1666"),
-        (0.0, 10, "share of 0 caps it at 0 B"),
+        (0.0, 10, "gets no share of a GPU"),
         (0.125, 9, "leaves less than 20% of room"),  # 10 GB for it
         (0.25, 17, "leaves less than 20% of room"),  # its cap holds 20.4 GB just so, but not four contexts
         (0.5, 1, "lets only 2 on a GPU, where 8 fit; write resources.gpu: 0.125"),

@@ -89,6 +89,28 @@ def test_nothing_is_shown_that_a_store_still_collects(driver, monkeypatch):
     assert driver.shown == []
 
 
+def test_only_what_was_decided_of_a_trial_is_urgent_and_only_until_it_is_safe(driver, monkeypatch):
+    driver.start(0)
+    driver.report(0, 1)
+    assert not driver.recorder.is_urgent
+    urgent = []
+    for happens in (
+        lambda: driver.recorder.exploit(0, 3, {"lr": 0.7}) or driver.report(0, 2),
+        lambda: driver.recorder.failed(0, DIED),
+        lambda: driver.recorder.ended(0, {"ended": None, "epoch": 2}),
+    ):
+        happens()
+        urgent.append(driver.recorder.is_urgent)
+        driver.recorder.sync()
+        urgent.append(driver.recorder.is_urgent)
+    assert urgent == [True, False] * 3
+    with monkeypatch.context() as collecting:
+        collecting.setattr(driver.journal, "flush", lambda **options: False)
+        driver.recorder.failed(0, DIED)
+        driver.recorder.sync()
+        assert driver.recorder.is_urgent
+
+
 def test_epochs_that_come_again_from_a_checkpoint_are_recorded_once(driver):
     driver.start(0)
     driver.report(0, 1, 2)

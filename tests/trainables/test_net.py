@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import faulthandler
+import os
+import pickle
 import signal
+import socket
 import traceback
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +20,7 @@ import torch
 from trainables import checkpoint
 from trainables.data import TrialData
 from trainables.job import PackedJob, TrialJob
-from trainables.net import NetTrainable
+from trainables.net import PARCEL, NetTrainable
 from trainables.objective import Objective
 from trainables.trial import TrialRun
 
@@ -44,10 +47,14 @@ def make(job: TrialJob):
     return make_trainable
 
 
+def report_of(trainable: NetTrainable) -> dict[str, Any]:
+    return trainable.step()[PARCEL].content
+
+
 def reports_of(trainable: NetTrainable) -> list[dict[str, Any]]:
-    reports = [trainable.step()]
+    reports = [report_of(trainable)]
     while not reports[-1]["done"]:
-        reports.append(trainable.step())
+        reports.append(report_of(trainable))
     return reports
 
 
@@ -63,10 +70,19 @@ def test_it_reports_each_epoch_once_and_stops_at_every_rung(make):
     assert reports[-1]["valid_acc"] == reports[-1]["rows"][-1]["valid_acc"]
 
 
+def test_tune_is_told_what_it_asks_for_and_gets_the_report_in_one_piece(make):
+    told = make({"max_epochs": 1}).train()
+    report = pickle.loads(pickle.dumps(told.pop(PARCEL))).content
+    assert told == {"epoch": 1, "valid_acc": report["rows"][0]["valid_acc"], "done": True, "training_iteration": 1}
+    assert report["ended"] == "completed"
+    assert (report["hostname"], report["pid"]) == (socket.gethostname(), os.getpid())
+    assert report["gpu"] == os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def test_it_saves_loads_and_goes_on_as_if_never_interrupted(make, job, tmp_path):
     whole = losses_of(reports_of(make({"max_epochs": 4}, trial=1)))
     first = make({"max_epochs": 4}, trial=1, job=_elsewhere(job, tmp_path / "a"))
-    begun = losses_of([first.step(), first.step()])
+    begun = losses_of([report_of(first), report_of(first)])
     (tmp_path / "paused").mkdir()
     first.save_checkpoint(str(tmp_path / "paused"))
     second = make({"max_epochs": 4}, trial=1, job=_elsewhere(job, tmp_path / "b"))

@@ -11,6 +11,7 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EpochScoring, GradientNormClipping, LRScheduler
 from skorch.dataset import Dataset
 from torch import nn
+from torch.utils.data import DataLoader
 
 from trainables.batches import TensorBatches
 from trainables.passes import run_pass
@@ -87,6 +88,28 @@ class Keeping(torch.optim.SGD):
         super().zero_grad(set_to_none=False)
 
 
+class Gathering(Callback):
+    """Lets gradients gather over all batches."""
+
+    def on_train_begin(self, net, **kwargs):
+        net.optimizer_.zero_grad = lambda set_to_none=True: None
+
+
+class Renewing(Callback):
+    """Begins with another optimiser before the second batch."""
+
+    def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+        if training and len(net.history[-1, "batches"]) == 2:
+            vars(net)["optimizer_"] = torch.optim.Adam(net.module_.parameters())
+
+
+class Augmenting(Callback):
+    """Changes batches in place."""
+
+    def on_batch_begin(self, net, batch=None, **kwargs):
+        batch[0] = batch[0] + 1
+
+
 class Unclosed(NeuralNetClassifier):
     """Replaces skorch's step."""
 
@@ -125,6 +148,9 @@ CASES = {
     "two optimizers": lambda: {"kind": TwoOptimizers},
     "unsettled": lambda: {"callbacks": [("witness", Unsettling())]},
     "frozen layer": lambda: {"module": lambda: make_module(Frozen)},
+    "gathered gradients": lambda: {"callbacks": [("gathers", Gathering()), ("witness", Witness())]},
+    "another optimizer": lambda: {"callbacks": [("renews", Renewing()), ("witness", Witness())]},
+    "changed batches": lambda: {"callbacks": [("augments", Augmenting()), ("witness", Witness())]},
     "own loss": lambda: {"kind": Regularized},
     "own step": lambda: {"kind": Unclosed},
     "own event": lambda: {"kind": Begins},
@@ -143,13 +169,13 @@ def passed_by_skorch(net: NeuralNetClassifier, batches: Any, *, training: bool) 
     net.run_single_epoch(batches, training=training, prefix=prefix, step_fn=step)
 
 
-def epochs_of(net: NeuralNetClassifier, run: Any) -> None:
+def epochs_of(net: NeuralNetClassifier, run: Any, batches: Any = TensorBatches) -> None:
     """Two epochs."""
     torch.manual_seed(1)
     for _ in range(2):
         net.notify("on_epoch_begin", dataset_train=TRAIN, dataset_valid=VALID)
-        run(net, TensorBatches(TRAIN, batch_size=8, shuffle=True), training=True)
-        run(net, TensorBatches(VALID, batch_size=8), training=False)
+        run(net, batches(TRAIN, batch_size=8, shuffle=True), training=True)
+        run(net, batches(VALID, batch_size=8), training=False)
         net.notify("on_epoch_end", dataset_train=TRAIN, dataset_valid=VALID)
 
 
@@ -173,7 +199,7 @@ def assert_same(found: Any, expected: Any) -> None:
 def test_a_pass_makes_the_calls_of_skorchs_loop(name: str):
     ours, theirs = make_net(**CASES[name]()), make_net(**CASES[name]())
     epochs_of(ours, run_pass)
-    epochs_of(theirs, passed_by_skorch)
+    epochs_of(theirs, passed_by_skorch, DataLoader)
     assert_same(list(ours.history), list(theirs.history))
     assert_same(dict(ours.callbacks_)["witness"].seen_, dict(theirs.callbacks_)["witness"].seen_)
     assert_same(ours.module_.state_dict(), theirs.module_.state_dict())
@@ -200,6 +226,27 @@ def test_a_module_that_minds_how_often_its_mode_is_set_is_told_each_time():
     net = make_net(module=lambda: make_module(Frozen))
     epochs_of(net, run_pass)
     assert net.module_[0].calls >= 2 * (4 + 2)
+
+
+class Ends(Callback):
+    """Raises in the third batch."""
+
+    def __init__(self, error: type[BaseException] = KeyboardInterrupt) -> None:
+        self.error = error
+
+    def on_grad_computed(self, net, **kwargs):
+        if len(net.history[-1, "batches"]) == 3:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, LookupError])
+def test_a_pass_that_is_cut_off_leaves_the_history_that_skorch_leaves(error: type[BaseException]):
+    ours, theirs = (make_net(callbacks=[("ends", Ends(error)), ("witness", Witness())]) for _ in range(2))
+    for net, run, batches in ((ours, run_pass, TensorBatches), (theirs, passed_by_skorch, DataLoader)):
+        with pytest.raises(error):
+            epochs_of(net, run, batches)
+    assert_same(list(ours.history), list(theirs.history))
+    assert_same(dict(ours.callbacks_)["witness"].seen_, dict(theirs.callbacks_)["witness"].seen_)
 
 
 def test_nothing_to_validate_records_nothing():
@@ -279,17 +326,30 @@ def test_on_a_gpu_losses_are_read_at_once_where_somebody_may_look(
     assert Counted.reads == 4
 
 
-class Stops(Callback):
-    """Ends the training in its third batch, as skorch lets a callback do."""
-
-    def on_grad_computed(self, net, **kwargs):
-        if len(net.history[-1, "batches"]) == 3:
-            raise KeyboardInterrupt
-
-
 def test_an_interrupted_pass_keeps_the_losses_of_its_batches(monkeypatch: pytest.MonkeyPatch):
-    net = gpu_net(monkeypatch, [("stops", Stops())])
+    net = gpu_net(monkeypatch, [("ends", Ends())])
     net.notify("on_epoch_begin", dataset_train=TRAIN, dataset_valid=VALID)
     with pytest.raises(KeyboardInterrupt):
         run_pass(net, TensorBatches(TRAIN, batch_size=8), training=True)
     assert ["train_loss" in row for row in net.history[-1, "batches"]] == [True, True, False]
+
+
+def test_after_an_error_of_the_gpu_nothing_more_is_asked_of_it(monkeypatch: pytest.MonkeyPatch):
+    net = gpu_net(monkeypatch, [("ends", Ends(torch.OutOfMemoryError))])
+    net.notify("on_epoch_begin", dataset_train=TRAIN, dataset_valid=VALID)
+    monkeypatch.setattr(torch, "stack", lambda losses: pytest.fail("the losses were read"))
+    with pytest.raises(torch.OutOfMemoryError):
+        run_pass(net, TensorBatches(TRAIN, batch_size=8), training=True)
+
+
+class Warming(LRScheduler):
+    """Looks at the loss of each batch."""
+
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            net.history.record_batch("seen", net.history[-1, "batches", -1, "train_loss"])
+
+
+def test_a_schedule_of_a_persons_own_may_look_at_losses(monkeypatch: pytest.MonkeyPatch):
+    rows = pass_once(gpu_net(monkeypatch, [("warms", Warming("StepLR", step_size=1, step_every="batch"))]))
+    assert [row["seen"] for row in rows] == [row["train_loss"] for row in rows]
