@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +72,6 @@ class NetTrainable(tune.Trainable):
         job : PackedJob
             Shared by all trials; handed over by ``tune.with_parameters``.
         """
-        # torch does so in the first step of an optimiser, which takes a second that is no part of a trial.
-        import_module("torch._dynamo")
         self._config = dict(config)
         share = _share(self.trial_resources)
         torch.set_num_threads(max(1, int(share.get("CPU", 1))))

@@ -105,7 +105,7 @@ def run(trials: int, epochs: int) -> Cost:
 
 
 def many_slots(reports: int) -> Iterator[Figure]:
-    """Reports from more slots than two, of trainings so short that the driver is what they wait for."""
+    """Reports from more slots than two, of the shortest trainings that there are."""
     few, many = short_epochs(3), short_epochs(reports)
     cpu_s = (many.cpu_s - few.cpu_s) / (MANY_SLOTS * (reports - 3))
     began_s = time.process_time()
@@ -145,11 +145,11 @@ def middle_rate(times: Sequence[float]) -> float:
 
 
 def busy_slots(epochs: int) -> tuple[float, float]:
-    """Share of the slots' time that epochs take, of two trials a slot; and a slot's seconds beside them per trial.
+    """Share of the slots' time that epochs take, of five trials a slot; and a slot's seconds beside them per trial.
 
-    On a Ray that the sweep starts for itself, whose workers have imported torch when they are asked for.
+    On a Ray that the sweep starts for itself. The first trial of a slot includes what torch imports in its first step.
     """
-    with sweep_of(make_net(callbacks=[("sleep", Sleep())]), SLOTS, 2 * SLOTS, epochs) as result:
+    with sweep_of(make_net(callbacks=[("sleep", Sleep())]), SLOTS, 5 * SLOTS, epochs) as result:
         table, trained_s = result.trials, result.metrics["epoch_s"].sum()
     span_s = (table["ended"].max() - table["started"].min()).total_seconds()
     by_slot = table.groupby("pid")
