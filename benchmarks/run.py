@@ -22,6 +22,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 PEERS = {
     "floor": ("floor",),
     "ours": ("ours",),
+    "ours-inline": ("ours", "--inline"),
     "raytune": ("raytune",),
     "raytune-reuse": ("raytune", "--reuse"),
     "optuna": ("optuna_asha",),

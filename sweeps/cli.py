@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from gc import freeze
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code. A bug is raised on; its report and the code 1 come from `sys.excepthook`.
     """
+    if arguments is None:
+        atexit.register(freeze)  # a last search for garbage, among a million objects that die anyway, takes a second
     given = sys.argv[1:] if arguments is None else list(arguments)
     is_debug = "--debug" in given
     if not is_debug:

@@ -26,6 +26,7 @@ _ENVIRONMENT = {
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of a worker that nobody waits for any more; its failure is in the journal
     "RAY_TQDM_PATCH_PRINT": "0",  # else nets that hold the builtin print cannot be pickled afterwards
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_preload_python_modules": "trainables.worker_start",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a sweep stops by its own rules, and says so
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the log
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's own snapshots are never read

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from importlib import import_module
 from typing import Any, Self
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from sweeps.results import SweepResult
 from sweeps.signals import Interrupts, Signals
 from sweeps.storage import SweepPaths
 from sweeps.streams import WithoutRay, answer, note, report
+from trainables.uncollected import uncollected
 
 # Trials of long epochs are given up by Ray after 10 seconds; then tables and best net are written.
 _GRACE_S = 22.0
@@ -98,6 +100,8 @@ def _ran_to_its_end(start: Callable[[Progress], None], is_quiet: bool) -> bool:
     try:
         with redirect_stdout(WithoutRay(sys.stderr)), Progress(Console(stderr=True, quiet=is_quiet)) as progress:
             progress.tell("importing torch, skorch and Ray")
+            with uncollected():
+                import_module("sweeps.sweep")
             start(progress)
     except KeyboardInterrupt:
         return False

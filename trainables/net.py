@@ -16,6 +16,7 @@ from trainables.checkpoint import trial_name
 from trainables.job import PackedJob
 from trainables.tensors import TensorData
 from trainables.trial import TrialRun, tune_result
+from trainables.uncollected import stay
 from trainables.watchdog import Watchdog
 
 CHECKPOINT = "training"
@@ -82,6 +83,7 @@ class NetTrainable(tune.Trainable):
         self._place = {"hostname": socket.gethostname(), "pid": os.getpid(), "gpu": gpu}
         self._watchdog = Watchdog(self._job.hang_s, self._job.epoch_estimate_s)
         self._run: TrialRun | None = None
+        stay()  # what was imported; `worker_start` has kept the collector from it
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Drops the ended trial; the tensors of the data stay. Always possible."""

@@ -1,14 +1,16 @@
-"""This project: a Sweep on Ray with ASHA."""
+"""This project: a Sweep with ASHA, on Ray or, with ``--inline``, in this process without it, one trial at a time."""
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from typing import Any
 
+import torch
 from skorch import NeuralNetClassifier
 
 from benchmarks import job_a
-from benchmarks.outcome import begin, report
+from benchmarks.outcome import report
 from sweeps import Sweep
 
 
@@ -28,12 +30,16 @@ class DrawnNet(NeuralNetClassifier):
 
 
 def main() -> None:
-    configs = begin(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("configs", type=int)
+    parser.add_argument("--inline", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as storage:
         result = Sweep(
             job_a.make_net(DrawnNet),
             job_a.make_data(),
-            {"drawn": list(range(configs)), "max_epochs": job_a.MAX_EPOCHS},
+            {"drawn": list(range(given.configs)), "max_epochs": job_a.MAX_EPOCHS},
             searcher="grid",
             scheduler={
                 "name": "asha",
@@ -42,10 +48,10 @@ def main() -> None:
             },
             validation={"type": "holdout", "size": 1 - job_a.N_TRAIN / job_a.N_ROWS, "shuffle": False},
             storage=storage,
-        ).run(progress=False)
+        ).run(progress=False, backend="inline" if given.inline else "ray")
         trials = result.trials
         report(
-            "ours",
+            "ours-inline" if given.inline else "ours",
             len(trials),
             best_score=float(trials["last"].max()),
             epochs=int(trials["epochs"].sum()),
