@@ -29,6 +29,11 @@ class Beside(Generic[T]):
         """Begins to enter; does nothing when called again."""
         self._begun()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was begun."""
+        return self._entered is not None
+
     def result(self) -> T:
         """Waits for what the context gives.
 

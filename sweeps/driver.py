@@ -117,7 +117,8 @@ def place_of(config: SweepConfig, terms: Terms, search_path: Sequence[Path]) -> 
         try:
             yield _OnRay(config, terms, search_path, session, is_own)
         except SpecError:
-            terms.watcher.tell("ending Ray")  # what was wrong is shown after that
+            if session.has_begun:
+                terms.watcher.tell("ending Ray")  # what was wrong is shown after that
             raise
 
 

@@ -181,8 +181,8 @@ class PreparedSweep:
 
 def _forks(net: NeuralNet, space: SearchSpace) -> bool:
     """Whether the probe may start workers of a DataLoader: a fork beside a thread that starts Ray can hang."""
-    options = [name for name in (*net.get_params(), *space.domains) if name.endswith("__num_workers")]
-    return any(name in space.domains or net.get_params()[name] for name in options)
+    options = net.get_params() | dict(space.domains)
+    return any(name.endswith("__num_workers") and value for name, value in options.items())
 
 
 def _tell(watcher: Watcher, notes: Iterable[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from skorch.callbacks import Callback
 from sweeps import InfeasibleError, SpecError
 from sweeps.driver import Terms, check_place, place_of, told
 from sweeps.inline import in_process
+from sweeps.resources import Node
 
 
 def config_of(**sections: Any) -> Any:
@@ -92,8 +95,27 @@ def test_a_place_that_nobody_waits_for_is_not_made_ready(tmp_path, no_ray):
 
 
 def test_what_can_be_checked_without_training_is_refused_before_ray_is_started(tmp_path, no_ray):
+    watcher = Told()
     with pytest.raises(SpecError):
-        sweep_of(tmp_path, {"lr": [0.1], "no_such": [1]}).run(progress=False, backend="ray")
+        sweep_of(tmp_path, {"lr": [0.1], "no_such": [1]}).run(progress=watcher, backend="ray")
+    assert not any("Ray" in line for line in watcher.lines)
+
+
+def test_what_only_the_probe_finds_is_shown_after_ray_has_ended_and_that_is_told(tmp_path, monkeypatch):
+    events: list[str] = []
+
+    @contextmanager
+    def session(*args: Any) -> Iterator[list[Node]]:
+        events.append("started")
+        yield [Node(2, 0)]
+        events.append("ended")
+
+    monkeypatch.setattr("sweeps.driver.ray_session", session)
+    watcher = Told()
+    with pytest.raises(SpecError, match="no epoch reports"):
+        sweep_of(tmp_path, {"lr": [0.1]}, metric="valid_ac").run(progress=watcher, backend="ray")
+    assert events == ["started", "ended"]
+    assert watcher.lines[-1] == "ending Ray"
 
 
 def test_ray_starts_beside_the_probe_epoch(tmp_path, monkeypatch):
