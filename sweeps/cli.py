@@ -126,8 +126,8 @@ def init(
 def validate(spec: Spec, overrides: Overrides = None, output: Output = Format.TABLE) -> None:
     """Check a sweep.yaml, then its net and data with a probe epoch; creates nothing."""
     plan = _plan(spec, overrides)
-    from sweeps.cluster import this_machine  # Ray
     from sweeps.preview import place_notes, plan_answer  # numpy
+    from sweeps.ray_session import this_machine  # Ray
 
     answer(plan_answer(plan, [*plan.notes, *place_notes(plan.config, this_machine())]), output)
 
@@ -144,9 +144,9 @@ def preview(
 ) -> None:
     """Say what a sweep will do: configs, rungs, epochs, time and, with --probe, memory and speed; creates nothing."""
     plan = _plan(spec, overrides)
-    from sweeps.cluster import this_machine  # Ray
     from sweeps.preview import first_configs, make_preview, preview_answer  # numpy
     from sweeps.probe import probe  # torch
+    from sweeps.ray_session import this_machine  # Ray
     from sweeps.resources import slots
 
     with redirect_stdout(sys.stderr):
@@ -247,9 +247,9 @@ def _plan(spec: Path, overrides: Sequence[str] | None) -> SweepPlan:
 
 
 def _with_advice(found: Preview, plan: SweepPlan) -> Preview:
-    from sweeps.cluster import this_machine  # Ray
     from sweeps.memory_advice import advise, heavy_configs  # numpy
     from sweeps.probe import weigh  # torch
+    from sweeps.ray_session import this_machine  # Ray
     from sweeps.speed_advice import advise_speed
     from sweeps.speed_probe import time_variants
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from sweeps.beside import Beside
-from sweeps.cluster import is_connected, ray_session, this_machine
 from sweeps.config import FailureConfig, ResourcesConfig, SweepConfig
 from sweeps.errors import Problem, SpecError
 from sweeps.execution import Execution
 from sweeps.inline import SCHEDULERS, in_process
 from sweeps.plan import SweepPlan, check_machines
 from sweeps.progress import Watcher
+from sweeps.ray_session import is_connected, ray_session, this_machine
 from sweeps.resources import Node
 from sweeps.tuning import on_ray
 

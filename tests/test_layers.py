@@ -17,7 +17,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT_RAY = {
     "sweeps/attempt.py",
-    "sweeps/cluster.py",
+    "sweeps/ray_session.py",
     "sweeps/execution.py",
     "sweeps/schedulers.py",
     "sweeps/searchers.py",

@@ -17,9 +17,9 @@ from skorch.callbacks import Checkpoint, LRScheduler
 from torch import nn
 
 from search_spaces.domains import Integer
-from sweeps.cluster import this_machine
 from sweeps.errors import InfeasibleError, SpecError
 from sweeps.plan import check_machines
+from sweeps.ray_session import this_machine
 from sweeps.resources import Node
 from trainables.data import TrialData
 
