@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.best_net import write_best
+from sweeps.cluster_watch import HEAD_LOST
 from sweeps.disk import free_space_problem
 from sweeps.errors import InfeasibleError, NoTrialSucceededError, SweepStateError
 from sweeps.execution import Execution
@@ -23,7 +24,18 @@ from sweeps.schedulers import AshaScheduler, MedianScheduler, PopulationSchedule
 from sweeps.searchers import SweepSearcher
 from sweeps.signals import Signals
 from sweeps.spec_changes import spec_leaves
-from sweeps.stop_rules import FAILING, AllAlike, Rule, StopRules, every, metric_target, time_budget, when
+from sweeps.stop_rules import (
+    DESERTED,
+    FAILING,
+    HEADLESS,
+    AllAlike,
+    Rule,
+    StopRules,
+    every,
+    metric_target,
+    time_budget,
+    when,
+)
 from sweeps.storage import SweepPaths, push, read_manifest
 from sweeps.tables import write_tables
 from trainables.claim import Claim
@@ -34,6 +46,11 @@ if TYPE_CHECKING:
 
 # Why a sweep ended early, beside the reasons of `stop_rules`.
 _ASKED, _STOPPED, _FULL, _LOST = "interrupted", "stopped", "disk full", "taken over"
+_CLUSTER = {
+    HEADLESS: HEAD_LOST,
+    DESERTED: "for {} s the cluster had no machine that could run a trial (failure.wait_for_machines_s); "
+    "what was found is saved",
+}
 # Seconds between two looks at what the file system has to say.
 _LOOK_S = 2.0
 
@@ -200,6 +217,9 @@ class Attempt:
             root, config = self.paths.location, self.plan.config
             given = [f", {key}=..." for key, known in (("net", config.net), ("data", config.data)) if known is None]
             raise KeyboardInterrupt(f"what {root} had found is saved; Sweep.resume({root!r}{''.join(given)}) goes on")
+        if reason in _CLUSTER:
+            text = _CLUSTER[reason].format(f"{self.plan.config.failure.wait_for_machines_s:g}")
+            raise InfeasibleError(f"{text}\ngo on with: {again}")
         if reason == _FULL:
             problem = free_space_problem(self.paths, self.plan.config.checkpoint.min_free_gb) or "the disk was full"
             raise InfeasibleError(f"paused: {problem}\ngo on with: {again}")

@@ -146,6 +146,8 @@ class FailureConfig(Part):
     """Least seconds without an epoch before a trial counts as hung and its process is ended."""
     give_up_after: Count = 5
     """The sweep ends when the first so many trials of an attempt all fail alike."""
+    wait_for_machines_s: Seconds = 600.0
+    """Seconds for which a sweep waits when no machine of its cluster can run any of its trials, before it ends."""
 
 
 class KeepConfig(Part):

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from sweeps.beside import Beside
+from sweeps.cluster_watch import HEAD_LOST, HeadWatch
 from sweeps.config import FailureConfig, ResourcesConfig, SweepConfig
 from sweeps.errors import Problem, SpecError
 from sweeps.execution import Execution
 from sweeps.inline import SCHEDULERS, in_process
+from sweeps.nodes import preflight
 from sweeps.plan import SweepPlan, check_machines
 from sweeps.progress import Watcher
-from sweeps.ray_session import is_connected, ray_session, this_machine
-from sweeps.resources import Node
+from sweeps.ray_session import coming_machines, head_address, is_connected, ray_session, this_machine
+from sweeps.resources import Node, capacity
+from sweeps.storage import SweepPaths
 from sweeps.tuning import on_ray
 
 Backend = Literal["ray", "inline"]
@@ -97,13 +100,15 @@ class Place(Protocol):
 
 
 @contextmanager
-def place_of(config: SweepConfig, terms: Terms, search_path: Sequence[Path]) -> Iterator[Place]:
+def place_of(config: SweepConfig, paths: SweepPaths, terms: Terms, search_path: Sequence[Path]) -> Iterator[Place]:
     """The place where trials run, for as long as the context lasts.
 
     Parameters
     ----------
     config : SweepConfig
         Resources.
+    paths : SweepPaths
+        Where the sweep lies: each machine of a cluster must reach it.
     terms : Terms
         Where.
     search_path : sequence of Path
@@ -115,7 +120,7 @@ def place_of(config: SweepConfig, terms: Terms, search_path: Sequence[Path]) -> 
     is_own = terms.is_local  # soon this process is connected to it
     with Beside(ray_session(terms.address, search_path, config.resources)) as session:
         try:
-            yield _OnRay(config, terms, search_path, session, is_own)
+            yield _OnRay(config, paths, terms, search_path, session, is_own)
         except SpecError:
             if session.has_begun:
                 terms.watcher.tell("ending Ray")  # what was wrong is shown after that
@@ -141,6 +146,7 @@ class _InProcess:
 @dataclass(frozen=True)
 class _OnRay:
     config: SweepConfig
+    paths: SweepPaths
     terms: Terms
     search_path: Sequence[Path]
     session: Beside[list[Node]]
@@ -151,11 +157,32 @@ class _OnRay:
             self.session.begin()
 
     def wait(self) -> None:
-        self.terms.watcher.tell("starting Ray on this machine" if self.is_own else f"using Ray at {self._address}")
-        check_machines(self.config, self.session.result())
+        tell = self.terms.watcher.tell
+        tell("starting Ray on this machine" if self.is_own else f"using Ray at {self._address}")
+        nodes = self.session.result()
+        if self.is_own:
+            check_machines(self.config, nodes)
+            return
+        coming = coming_machines()
+        check_machines(self.config, [*nodes, *coming])
+        for note in preflight(self.paths):
+            tell(f"note: {note}")
+        tell(capacity(self.config.resources, nodes))
+        if coming:
+            tell(f"with what the autoscaler may add: {capacity(self.config.resources, coming)}")
 
     def executor(self, folder: Path) -> Execute:
-        return on_ray(self.search_path, folder)
+        if self.is_own:
+            return on_ray(self.search_path, folder)
+
+        def execute(execution: Execution) -> None:
+            with HeadWatch(head_address(), self._give_up).watching() as head:
+                on_ray(self.search_path, folder, head)(execution)
+
+        return execute
+
+    def _give_up(self) -> None:
+        self.terms.watcher.give_up(f"{HEAD_LOST}\ngo on with: {self.paths.resume_command}")
 
     @property
     def _address(self) -> str:

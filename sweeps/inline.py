@@ -69,7 +69,7 @@ class _Loop:
         self._slots = execution.config.resources.max_concurrent_trials or 1
         self._trials: list[InlineTrial] = []
         self._started = 0
-        self._place = {"hostname": socket.gethostname(), "pid": os.getpid(), "gpu": None}
+        self._place = {"hostname": socket.gethostname(), "pid": os.getpid(), "gpu": None, "ray_node": None}
 
     def run(self) -> None:
         stop, recorder = self._execution.stop, self._execution.recorder

@@ -124,7 +124,7 @@ class PreparedSweep:
         check_keep(paths, self.config.checkpoint.keep)
         check_free_space(paths, self.config.checkpoint.min_free_gb)
         terms.watcher.tell("checking net, data and parameters with a probe epoch")
-        with place_of(self.config, terms, self.search_path) as place:
+        with place_of(self.config, paths, terms, self.search_path) as place:
             prepare = _later if _forks(self.net, self.space) else place.prepare
             plan = told(self.plan(before_probe=prepare), terms.watcher)
             place.wait()
@@ -168,7 +168,7 @@ class PreparedSweep:
         elif not attempt.is_needed:
             attempt.run(lambda execution: None)  # its last driver ended before it had written the tables and best/
         else:
-            with place_of(self.config, terms, self.search_path) as place:
+            with place_of(self.config, paths, terms, self.search_path) as place:
                 place.wait()
                 attempt.run(place.executor(attempt.ray_folder))
         return SweepResult(paths, self.net, plan.job.objects)

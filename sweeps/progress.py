@@ -63,6 +63,9 @@ class Watcher(Protocol):
     def tell(self, line: str) -> None:
         """Told, a line each, what is being done and what a person should know."""
 
+    def give_up(self, text: str) -> None:
+        """Told, from another thread, that Ray holds up the end of a sweep whose cluster is lost, and why it ends."""
+
 
 class Silent:
     """A watcher that shows nothing."""
@@ -72,6 +75,9 @@ class Silent:
 
     def tell(self, line: str) -> None:
         """Shows nothing."""
+
+    def give_up(self, text: str) -> None:
+        """Waits on: the process is not this watcher's."""
 
 
 @contextmanager
@@ -112,6 +118,9 @@ class Progress:
     def tell(self, line: str) -> None:
         """Shows a line that stays."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def give_up(self, text: str) -> None:
+        """Waits on: the process is not this watcher's."""
 
     def __call__(self, state: SweepState) -> None:
         """Takes notice of a new state; draws it if it is time."""

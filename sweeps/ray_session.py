@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -26,11 +27,15 @@ _ENVIRONMENT = {
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of a worker that nobody waits for any more; its failure is in the journal
     "RAY_TQDM_PATCH_PRINT": "0",  # else nets that hold the builtin print cannot be pickled afterwards
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "90",  # longer than this process waits for a head that is lost
     "RAY_preload_python_modules": "trainables.worker_start",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a sweep stops by its own rules, and says so
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the log
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's own snapshots are never read
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Only for messages that nobody sees Tune asks for the cluster's resources: a call that waits where the head is lost.
+    "TUNE_STATE_REFRESH_PERIOD": "1000000",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
@@ -40,6 +45,11 @@ _ENVIRONMENT = {
 _LEFT_TO_DRIVER = {signal.SIGHUP, signal.SIGUSR1}
 # Seconds until Ray ends a driver whose own Ray has died, instead of a minute; later than a command line gives up.
 _PATIENCE_S = 30
+# Of workers on other machines, which know nothing of this process's environment.
+_WORKERS = ("RAY_CHDIR_TO_TRIAL_DIR", "RAY_TQDM_PATCH_PRINT")
+
+NODE_TYPES = "SWEEPS_NODE_TYPES"
+"""Environment variable of a driver: what the cluster's autoscaler may add, as JSON of cpus, gpus and count."""
 
 
 @contextmanager
@@ -87,10 +97,33 @@ def machines() -> list[Node]:
     return [Node(found.get("CPU", 0), found.get("GPU", 0)) for found in resources]
 
 
+def coming_machines() -> list[Node]:
+    """The machines that the cluster's autoscaler may add, as `NODE_TYPES` says; none where it is not set.
+
+    Raises
+    ------
+    InfeasibleError
+        It says something else.
+    """
+    text = os.environ.get(NODE_TYPES, "[]")
+    try:
+        return [
+            Node(float(kind["cpus"]), float(kind["gpus"])) for kind in json.loads(text) for _ in range(kind["count"])
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        allowed = """a list such as '[{"cpus": 8, "gpus": 1, "count": 4}]'"""
+        raise InfeasibleError(f"{NODE_TYPES} is {text!r}; give {allowed}, or unset it") from error
+
+
 def this_machine() -> Node:
     """CPUs and CUDA devices of this machine, as a local Ray would count them."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Node(cpus, torch.cuda.device_count())
+
+
+def head_address() -> str:
+    """``host:port`` of the head of the Ray that this process is connected to."""
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def is_connected() -> bool:
@@ -109,8 +142,10 @@ def _start(address: str | None) -> None:
                 _system_config={"gcs_rpc_server_reconnect_timeout_s": _PATIENCE_S},
             )
         return
+    is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # whose environment was given when it was submitted
+    workers = {} if is_job else {"env_vars": {name: _ENVIRONMENT[name] for name in _WORKERS}}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=workers)
     except (ConnectionError, RuntimeError) as error:
         raise InfeasibleError(f"no Ray cluster answers at {address}: {error}") from error
 

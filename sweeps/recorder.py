@@ -115,7 +115,7 @@ class Recorder:
         resumed_at = _agreed(record, result)
         known = {epoch for epoch in record.rows if epoch <= resumed_at and not record.exploited}
         rows = [row for row in result["rows"] if row["epoch"] not in known]
-        placement = {"node": result["hostname"], "pid": result["pid"], "gpu": result["gpu"]}
+        placement = {"node": result["hostname"]} | {key: result[key] for key in ("pid", "gpu", "ray_node")}
         content = {"costs": result["costs"], "checkpoint": result["checkpoint"], "placement": placement}
         resumed = {"resumed_at": resumed_at} if resumed_at < record.epoch or result["resumed_at"] else {}
         self.record("report", trial=trial, rows=rows, **content, **resumed)

@@ -57,7 +57,8 @@ class TrialRecord:
         Every failure, also those that were retried: ``cause``, ``error``, ``epoch``, and ``peak_memory_bytes`` of one
         for lack of memory.
     placement : dict
-        ``node``, ``pid``, ``gpu`` of the worker that reported last.
+        ``node`` (its machine's name), ``pid``, ``gpu`` and ``ray_node`` (Ray's id of its machine) of the worker that
+        reported last.
     exploited : bool
         Whether it ever went on from another member of its population.
     started, ended : float or None

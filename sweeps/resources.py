@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +61,39 @@ def infeasible(config: ResourcesConfig, nodes: Sequence[Node]) -> list[str]:
         f"a trial asks for {share.cpu:g} CPU and {share.gpu:g} GPU, but no machine has both: the largest has "
         f"{most_cpus:g} CPU, the one with most GPUs {most_gpus:g}; lower resources.cpu or resources.gpu"
         for share in dict.fromkeys(all_shares(config))
-        if not any(share.cpu <= node.cpus and share.gpu <= node.gpus for node in nodes)
+        if not any(fits(share, node) for node in nodes)
     ]
+
+
+def fits(share: Share, node: Node) -> bool:
+    """Whether a machine has what a trial gets, were it free."""
+    return share.cpu <= node.cpus and share.gpu <= node.gpus
+
+
+def capacity(config: ResourcesConfig, nodes: Sequence[Node]) -> str:
+    """How many trials of the general share run at once on these machines, and what keeps it from being more.
+
+    Parameters
+    ----------
+    config : ResourcesConfig
+        What trials ask for.
+    nodes : sequence of Node
+        The machines.
+    """
+    at_once, most = slots(config, nodes), sum(_on_node(config, node) for node in nodes)
+    kinds = Counter(node for node in nodes if node.cpus or node.gpus)
+    found = ", ".join(
+        f"{count} machine{'s' * (count > 1)} with {node.cpus:g} CPU and {node.gpus:g} GPU"
+        for node, count in kinds.items()
+    )
+    said = f"{found or 'no machine yet'}: {at_once} trial{'s' * (at_once > 1)} at once"
+    if config.max_concurrent_trials is not None and config.max_concurrent_trials < most:
+        return f"{said}, as resources.max_concurrent_trials says"
+    without_cpus = config.model_copy(update={"cpu": 1e-9})
+    by_gpu = sum(_on_node(without_cpus, node) for node in nodes) if config.gpu else 0
+    if by_gpu > most:
+        return f"{said}, as each takes {config.cpu:g} CPU; the GPUs would hold {by_gpu}"
+    return f"{said}, as each takes {config.gpu:g} GPU" if config.gpu else said
 
 
 def slots(config: ResourcesConfig, nodes: Iterable[Node]) -> int:

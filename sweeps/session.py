@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from sweeps.errors import NoTrialSucceededError
+from sweeps.errors import InfeasibleError, NoTrialSucceededError
 from sweeps.listing import failure_lines, summary
 from sweeps.output import Format
 from sweeps.progress import Progress
@@ -65,6 +65,16 @@ def watched(start: Callable[[Progress], None], paths: SweepPaths, is_quiet: bool
             return code
 
 
+class _OwnProcess(Progress):
+    """Progress of a command line, which may end its process."""
+
+    def give_up(self, text: str) -> None:
+        """Ends the process; the journal is whole at any moment."""
+        lines = "".join(f"error: {line}\n" for line in text.splitlines())
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{lines}".encode())
+        os._exit(InfeasibleError.exit_code)
+
+
 class _LastResort:
     """Ends the process some time after a signal, should what runs not come to its end by itself.
 
@@ -98,7 +108,7 @@ class _LastResort:
 
 def _ran_to_its_end(start: Callable[[Progress], None], is_quiet: bool) -> bool:
     try:
-        with redirect_stdout(WithoutRay(sys.stderr)), Progress(Console(stderr=True, quiet=is_quiet)) as progress:
+        with redirect_stdout(WithoutRay(sys.stderr)), _OwnProcess(Console(stderr=True, quiet=is_quiet)) as progress:
             progress.tell("importing torch, skorch and Ray")
             with uncollected():
                 import_module("sweeps.sweep")

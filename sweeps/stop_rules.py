@@ -11,6 +11,9 @@ from sweeps.records import SweepState, TrialRecord, TrialStatus
 FAILING = "failing"
 """The reason of `AllAlike`."""
 
+HEADLESS, DESERTED = "headless", "deserted"
+"""The reasons of `sweeps.cluster_watch`: the cluster's head is lost, or for long no machine could run a trial."""
+
 Rule = Callable[[], str | None]
 """Asked in every turn: why the sweep ends now, or None."""
 
@@ -31,7 +34,11 @@ class StopRules:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.reason: str | None = None
-        self._rules = rules
+        self._rules = list(rules)
+
+    def add(self, *rules: Rule) -> None:
+        """Asks more rules from now on, after the others."""
+        self._rules.extend(rules)
 
     def stop_all(self) -> bool:
         """Whether the sweep ends now."""

@@ -22,7 +22,7 @@ def trials_table(state: SweepState) -> pa.Table:
 
     Columns: ``trial``, ``status``, ``epochs``, ``best_epoch``, ``score`` (the metric's best value), ``last`` (its
     latest), one ``params.<name>`` for each parameter, what the trial cost, ``rung``, ``cause``, ``error``,
-    ``failures``, ``node``, ``pid``, ``gpu``, ``started`` and ``ended`` (UTC). What does not apply is null. A parameter
+    ``failures``, ``node``, ``pid``, ``gpu``, ``ray_node``, ``started`` and ``ended`` (UTC). What does not apply is null. A parameter
     with lists, mappings or values of several kinds is JSON text.
     """
     metric = state.objective.metric
@@ -68,6 +68,7 @@ def _trial_row(record: TrialRecord, metric: str) -> dict[str, Any]:
         "node": record.placement.get("node"),
         "pid": record.placement.get("pid"),
         "gpu": record.placement.get("gpu"),
+        "ray_node": record.placement.get("ray_node"),
         "started": record.started,
         "ended": record.ended,
     }

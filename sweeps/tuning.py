@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
+from sweeps.cluster_watch import HeadWatch, deserted, headless
 from sweeps.config import SweepConfig
 from sweeps.execution import Execution
+from sweeps.ray_session import machines
 from sweeps.recorder import Recorder
-from sweeps.resources import share_of
-from sweeps.stop_rules import StopRules
+from sweeps.resources import Node, share_of
+from sweeps.stop_rules import HEADLESS, Rule, StopRules
 from trainables.job import PackedJob
 from trainables.net import PARCEL, NetTrainable
 
@@ -75,6 +78,10 @@ class TuneRecorder(tune.Callback):
         return {}  # Tune pickles its callbacks for a restore that is never made
 
 
+class _Headless(BaseException):
+    """Leaves Tune's loop without what Tune does in its end, which would wait for the head; so it is no Exception."""
+
+
 class TuneStopper(tune.Stopper):
     """Lets Tune ask the rules that end the whole sweep.
 
@@ -93,13 +100,16 @@ class TuneStopper(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Whether the sweep ends now."""
-        return self._rules.stop_all()
+        ends = self._rules.stop_all()
+        if self._rules.reason == HEADLESS:
+            raise _Headless
+        return ends
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # as the recorder's
 
 
-def on_ray(search_path: Sequence[Path], folder: Path) -> Callable[[Execution], None]:
+def on_ray(search_path: Sequence[Path], folder: Path, head: HeadWatch | None = None) -> Callable[[Execution], None]:
     """Runs trials on the Ray that this process is connected to.
 
     Parameters
@@ -108,12 +118,16 @@ def on_ray(search_path: Sequence[Path], folder: Path) -> Callable[[Execution], N
         Folders from which workers import user modules.
     folder : Path
         For Ray's own files.
+    head : HeadWatch, optional
+        Of a cluster, which may lose its head, or all machines for trials; either ends the sweep.
     """
 
     def run(execution: Execution) -> None:
+        if head is not None:
+            execution.stop.add(*_cluster_rules(execution, head))
         job = PackedJob.pack(execution.job, search_path)
         trainable = tune.with_parameters(NetTrainable, job=job)
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(trainable, _placement_of(execution.config)),
             tune_config=tune.TuneConfig(
                 num_samples=-1, search_alg=execution.searcher, scheduler=execution.scheduler, reuse_actors=True
@@ -127,9 +141,20 @@ def on_ray(search_path: Sequence[Path], folder: Path) -> Callable[[Execution], N
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
-        ).fit()
+        )
+        with suppress(_Headless):
+            tuner.fit()
 
     return run
+
+
+def _cluster_rules(execution: Execution, head: HeadWatch) -> list[Rule]:
+    config, state = execution.config, execution.recorder.state
+
+    def machines_now() -> Sequence[Node] | None:
+        return machines() if head.answers() else None  # Ray's call would wait for it
+
+    return [headless(head), deserted(config.resources, state, machines_now, config.failure.wait_for_machines_s)]
 
 
 def _placement_of(config: SweepConfig) -> Callable[[Mapping[str, Any]], tune.PlacementGroupFactory]:

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
 from trainables.checkpoint import trial_name
+from trainables.devices import claim, release, see_only
 from trainables.job import PackedJob
 from trainables.tensors import TensorData
 from trainables.trial import TrialRun, tune_result
@@ -75,12 +77,15 @@ class NetTrainable(tune.Trainable):
         """
         self._config = dict(config)
         share = _share(self.trial_resources)
+        gpu_share = share.get("GPU", 0.0)
+        see_only(gpu_share)  # first of all: the user's modules may ask CUDA when they are imported
         torch.set_num_threads(max(1, int(share.get("CPU", 1))))
         unpacked = job.unpack()
-        self._job = unpacked.on_device(_claim_gpu(share["GPU"])) if share.get("GPU") else unpacked
+        device = claim(gpu_share, unpacked.net.device)
+        self._job = unpacked.on_device(device) if gpu_share else unpacked
         self._data = TensorData(self._job.data)
         gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
-        self._place = {"hostname": socket.gethostname(), "pid": os.getpid(), "gpu": gpu}
+        self._place = {"hostname": socket.gethostname(), "pid": os.getpid(), "gpu": gpu, "ray_node": _ray_node()}
         self._watchdog = Watchdog(self._job.hang_s, self._job.epoch_estimate_s)
         self._run: TrialRun | None = None
         stay()  # what was imported; `worker_start` has kept the collector from it
@@ -90,8 +95,7 @@ class NetTrainable(tune.Trainable):
         self._end_run()
         self._config = dict(new_config)
         self._watchdog.new_trial()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
         return True
 
     def step(self) -> dict[str, Any]:
@@ -101,7 +105,8 @@ class NetTrainable(tune.Trainable):
         -------
         dict
             What a scheduler reads: ``epoch``, the sweep's metric and ``done``; and under `PARCEL` what `tune_result`
-            makes of the report, with ``hostname``, ``pid`` and ``gpu``, the devices that the process may see.
+            makes of the report, with ``hostname``, ``pid``, ``gpu``, the devices that the process may see, and
+            ``ray_node``, Ray's id of the machine.
         """
         # A run that raises is let go: what it leaves in the middle of an epoch must not be saved.
         run, self._run = self._run, None
@@ -158,14 +163,9 @@ class NetTrainable(tune.Trainable):
         self._run = None
 
 
+def _ray_node() -> str | None:
+    return ray.get_runtime_context().get_node_id() if ray.is_initialized() else None
+
+
 def _share(resources: Any) -> dict[str, float]:
     return dict(resources.required_resources) if resources is not None else {}
-
-
-def _claim_gpu(fraction: float) -> str:
-    """The device of this trial; caps CUDA's allocator at the trial's share so that its neighbours keep theirs."""
-    if not torch.cuda.is_available():
-        return "cpu"  # Ray's logical GPUs: the preflight says so to the person
-    if fraction < 1:
-        torch.cuda.set_per_process_memory_fraction(fraction)
-    return "cuda"

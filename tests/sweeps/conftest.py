@@ -11,7 +11,7 @@ from sweeps.records import SweepState
 from sweeps.storage import SweepPaths
 from trainables.objective import Objective
 
-PLACEMENT = {"node": "node-1", "pid": 7, "gpu": ""}
+PLACEMENT = {"node": "node-1", "pid": 7, "gpu": "", "ray_node": None}
 PARAMS = [{"lr": 0.1, "max_epochs": 9}, {"lr": 0.0123456, "max_epochs": 9}, {"lr": 3.0, "max_epochs": 9}]
 PARAMS += [{"lr": 0.5, "max_epochs": 9}]
 START = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC

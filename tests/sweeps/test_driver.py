@@ -18,6 +18,9 @@ from sweeps import InfeasibleError, SpecError
 from sweeps.driver import Terms, check_place, place_of, told
 from sweeps.inline import in_process
 from sweeps.resources import Node
+from sweeps.storage import SweepPaths
+
+PATHS = SweepPaths(Path("/no/such/sweep"))
 
 
 def config_of(**sections: Any) -> Any:
@@ -69,7 +72,7 @@ def test_what_this_machine_lacks_is_refused_unless_a_cluster_may_have_it(backend
 
 def test_in_this_process_nothing_is_started_and_no_folder_made(tmp_path, no_ray):
     watcher = Told()
-    with place_of(config_of(), Terms(watcher, backend="inline"), [tmp_path]) as place:
+    with place_of(config_of(), PATHS, Terms(watcher, backend="inline"), [tmp_path]) as place:
         place.prepare()
         place.wait()
         assert place.executor(tmp_path / "ray") is in_process
@@ -80,7 +83,7 @@ def test_in_this_process_nothing_is_started_and_no_folder_made(tmp_path, no_ray)
 def test_what_this_process_cannot_heed_is_told_where_it_was_given(tmp_path, no_ray):
     watcher = Told()
     config = config_of(failure={"hang_s": 60}, resources={"cpu": 2})
-    with place_of(config, Terms(watcher, backend="inline"), [tmp_path]) as place:
+    with place_of(config, PATHS, Terms(watcher, backend="inline"), [tmp_path]) as place:
         place.wait()
     (line,) = watcher.lines
     assert "watches no hangs" in line
@@ -89,7 +92,7 @@ def test_what_this_process_cannot_heed_is_told_where_it_was_given(tmp_path, no_r
 
 def test_a_place_that_nobody_waits_for_is_not_made_ready(tmp_path, no_ray):
     watcher = Told()
-    with place_of(config_of(), Terms(watcher), [tmp_path]):
+    with place_of(config_of(), PATHS, Terms(watcher), [tmp_path]):
         pass
     assert watcher.lines == []
 

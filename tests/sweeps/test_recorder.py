@@ -60,7 +60,7 @@ class Driver:
     def report(self, number: int, *epochs: int, **more: Any) -> None:
         result = {
             "rows": [{"epoch": epoch, "valid_acc": epoch / 10} for epoch in epochs],
-            "notes": [], "costs": {"fit_s": 1.0}, "checkpoint": None, "hostname": "n", "pid": 7, "gpu": None,
+            "notes": [], "costs": {"fit_s": 1.0}, "checkpoint": None, "hostname": "n", "pid": 7, "gpu": None, "ray_node": None,
             "resumed_at": None, **more,
         }  # fmt: skip
         self.recorder.reported(number, result)
@@ -116,7 +116,7 @@ def test_epochs_that_come_again_from_a_checkpoint_are_recorded_once(driver):
     driver.report(0, 1, 2)
     driver.report(0, 2, 3)
     assert [[row["epoch"] for row in event["rows"]] for event in driver.events("report")] == [[1, 2], [3]]
-    assert driver.state.trials[0].placement == {"node": "n", "pid": 7, "gpu": None}
+    assert driver.state.trials[0].placement == {"node": "n", "pid": 7, "gpu": None, "ray_node": None}
 
 
 def test_an_exploit_is_recorded_after_the_report_that_led_to_it_and_its_epochs_count_again(driver):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweeps.config import ResourcesConfig
-from sweeps.resources import Node, Share, all_shares, infeasible, share_of, slots
+from sweeps.resources import Node, Share, all_shares, capacity, infeasible, share_of, slots
 
 
 def resources(**given) -> ResourcesConfig:
@@ -67,3 +67,20 @@ def test_each_share_that_fits_no_single_machine_is_named():
 )
 def test_as_many_trials_run_at_once_as_whole_shares_fit(given, nodes, expected):
     assert slots(resources(**given), nodes) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "nodes", "expected"),
+    [
+        ({"cpu": 1}, [Node(4, 0)], "1 machine with 4 CPU and 0 GPU: 4 trials at once"),
+        ({"gpu": 0.5}, [Node(0, 0), Node(8, 4), Node(8, 4)],
+         "2 machines with 8 CPU and 4 GPU: 16 trials at once, as each takes 0.5 GPU"),
+        ({"cpu": 4, "gpu": 0.5}, [Node(8, 4)],
+         "1 machine with 8 CPU and 4 GPU: 2 trials at once, as each takes 4 CPU; the GPUs would hold 8"),
+        ({"max_concurrent_trials": 3}, [Node(4, 0)],
+         "1 machine with 4 CPU and 0 GPU: 3 trials at once, as resources.max_concurrent_trials says"),
+        ({}, [Node(0, 0)], "no machine yet: 1 trial at once"),
+    ],
+)  # fmt: skip
+def test_what_fits_on_a_cluster_and_what_limits_it_is_said(given, nodes, expected):
+    assert capacity(resources(**given), nodes) == expected

@@ -44,7 +44,7 @@ def state() -> SweepState:
         best_epoch=1,
         best_value=0.8,
         best_params={"lr": 0.1, "momentum": 0.9},
-        placement={"node": "n1", "pid": 7, "gpu": "0"},
+        placement={"node": "n1", "pid": 7, "gpu": "0", "ray_node": "8f"},
         started=1.25,
         ended=1_800_000_000.5,
     )
@@ -59,7 +59,7 @@ def test_a_trials_row_has_its_best_and_its_last(state):
     assert row == {
         "trial": 0, "status": "COMPLETED", "epochs": 2, "best_epoch": 1, "score": 0.8, "last": 0.7,
         "params.lr": 0.1, "params.momentum": 0.9, "n_parameters": 10, "fit_s": 1.5, "rung": None, "cause": None,
-        "error": None, "failures": 0, "node": "n1", "pid": 7, "gpu": "0",
+        "error": None, "failures": 0, "node": "n1", "pid": 7, "gpu": "0", "ray_node": "8f",
         "started": datetime.fromtimestamp(1.25, UTC), "ended": datetime.fromtimestamp(1_800_000_000.5, UTC),
     }  # fmt: skip
 
