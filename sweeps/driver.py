@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from sweeps.beside import Beside
 from sweeps.cluster_watch import HEAD_LOST, HeadWatch
 from sweeps.config import FailureConfig, ResourcesConfig, SweepConfig
-from sweeps.errors import Problem, SpecError
+from sweeps.errors import InfeasibleError, Problem, SpecError
 from sweeps.execution import Execution
 from sweeps.inline import SCHEDULERS, in_process
 from sweeps.nodes import preflight
@@ -162,9 +162,12 @@ class _OnRay:
         nodes = self.session.result()
         if self.is_own:
             check_machines(self.config, nodes)
+            if self.config.resources.gpu:
+                tell(capacity(self.config.resources, nodes))
             return
         coming = coming_machines()
         check_machines(self.config, [*nodes, *coming])
+        self._refuse_handing_over([*nodes, *coming])
         for note in preflight(self.paths):
             tell(f"note: {note}")
         tell(capacity(self.config.resources, nodes))
@@ -180,6 +183,15 @@ class _OnRay:
                 on_ray(self.search_path, folder, head)(execution)
 
         return execute
+
+    def _refuse_handing_over(self, nodes: Sequence[Node]) -> None:
+        name = self.config.scheduler.name
+        if self.paths.remote is None or name in SCHEDULERS or sum(node.cpus > 0 for node in nodes) < 2:
+            return
+        raise InfeasibleError(
+            f"{name} hands weights from machine to machine through files, which {self.paths.location} is not for; give "
+            "a storage folder that all machines share, or use asha"
+        )
 
     def _give_up(self) -> None:
         self.terms.watcher.give_up(f"{HEAD_LOST}\ngo on with: {self.paths.resume_command}")

@@ -33,7 +33,7 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the journal is the log
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's own snapshots are never read
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # Only for messages that nobody sees Tune asks for the cluster's resources: a call that waits where the head is lost.
+    # Tune asks for the cluster's resources only for messages that nobody sees, and waits where the head is lost.
     "TUNE_STATE_REFRESH_PERIOD": "1000000",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -83,7 +83,9 @@ def ray_session(address: str | None, search_path: Sequence[Path], resources: Res
             _restore_handler(signal.SIGTERM, on_terminate)
         try:
             nodes = machines()
-            with _environment({"TUNE_MAX_PENDING_TRIALS_PG": str(slots(resources, nodes))}):
+            # Trials that wait are also what an autoscaler goes by.
+            staged = max(slots(resources, nodes), slots(resources, coming_machines()))
+            with _environment({"TUNE_MAX_PENDING_TRIALS_PG": str(staged)}):
                 yield nodes
         finally:
             if started:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.experiment import Trial
 
 from sweeps.cluster_watch import HeadWatch, deserted, headless
@@ -25,6 +26,9 @@ from trainables.net import PARCEL, NetTrainable
 
 # What Tune and its schedulers may still ask of an ended trial.
 _KEPT = ("done", "epoch", "training_iteration", "trial_id")
+# Tune would hand these on from the driver, through Ray's state, where anybody who reaches it can read them. Workers on
+# this machine have them from the process anyway; other machines bring their own.
+_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 # Seconds for which reports are collected. To wait for the disk takes as long as all else that is done for a report, and
 # once for several of them as long as for one.
 _COLLECT_S = 0.02
@@ -125,6 +129,7 @@ def on_ray(search_path: Sequence[Path], folder: Path, head: HeadWatch | None = N
     def run(execution: Execution) -> None:
         if head is not None:
             execution.stop.add(*_cluster_rules(execution, head))
+        ENV_VARS_TO_PROPAGATE.difference_update(_SECRETS)
         job = PackedJob.pack(execution.job, search_path)
         trainable = tune.with_parameters(NetTrainable, job=job)
         tuner = tune.Tuner(
