@@ -7,6 +7,9 @@ MOTO   := .venv-moto
 BENCH  := .venv-bench
 # The interpreter of the GPU checks: a machine with GPUs may bring a torch of its own.
 GPU_PYTHON ?= $(BIN)/python
+GPU_OUT ?= benchmarks/results
+# Alone, since others import what such a machine may lack.
+GPU_TESTS = $(shell grep -rl 'mark\.gpu' tests --include='test_*.py')
 PYTEST_ARGS ?=
 COV ?=
 DEMO = digits-demo-$(shell date +%Y%m%d-%H%M%S)
@@ -70,8 +73,14 @@ format: setup ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-gpu-check: ## the tests that need a GPU; GPU_PYTHON=python3 takes the machine's own torch
-	$(GPU_PYTHON) -m pytest -m gpu $(PYTEST_ARGS)
+gpu-check: ## what needs a GPU: tests, then throughput; GPU_PYTHON=python3 takes the machine's own torch
+	@if $(GPU_PYTHON) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+	  $(GPU_PYTHON) -m pytest -p no:cacheprovider -m gpu $(GPU_TESTS) $(PYTEST_ARGS) && \
+	  $(GPU_PYTHON) -m benchmarks.gpu --out $(GPU_OUT); \
+	else \
+	  echo "make: no CUDA device for $(GPU_PYTHON): the same checks on a fake one, and no figures" >&2; \
+	  $(GPU_PYTHON) -m pytest -p no:cacheprovider -m "ray and not gpu" tests/gpu $(PYTEST_ARGS); \
+	fi
 
 bench: bench-setup ## compare with other tools on one small job; less than 10 minutes on two idle cores
 	$(BENCH)/bin/python -m benchmarks.run

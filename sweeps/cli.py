@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps import journal, running, storage
+from sweeps import cluster_verbs, doctoring, journal, running, storage, submitting
 from sweeps.arguments import (
     ExportAs,
     Limit,
@@ -38,7 +38,7 @@ from sweeps.errors import (
 )
 from sweeps.output import Format
 from sweeps.spec import load_spec
-from sweeps.starter import Template, starter_files, write_starter
+from sweeps.starter import Template, next_steps, starter_files, write_starter
 from sweeps.streams import answer, note, report, report_bug
 
 if TYPE_CHECKING:
@@ -112,14 +112,13 @@ def _app(
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to.")] = Path("."),
-    template: Annotated[Template, typer.Option(help="What kind of net.")] = Template.CLASSIFIER,
+    template: Annotated[Template, typer.Option(help="What kind of net, or of cluster.")] = Template.CLASSIFIER,
 ) -> None:
-    """Write a sweep.yaml and a model.py that run as they are."""
+    """Write a sweep.yaml and a model.py that run as they are, or what describes a cluster."""
     texts = starter_files(folder, template)
     write_starter(texts)
-    spec = next(iter(texts))
     typer.echo("".join(f"wrote {path}\n" for path in texts))
-    typer.echo(f"next:\n  sweeps validate {spec}\n  sweeps preview {spec}\n  sweeps run {spec}")
+    typer.echo("\n  ".join(["next:", *next_steps(template, texts)]))
 
 
 @app.command()
@@ -157,8 +156,21 @@ def preview(
     answer(preview_answer(found), output)
 
 
-for _verb in (running.run, running.resume, running.extend, running.stop):
+for _verb in (
+    running.run,
+    running.resume,
+    running.extend,
+    running.stop,
+    submitting.submit,
+    submitting.status,
+    submitting.logs,
+    submitting.pull,
+    doctoring.doctor,
+):
     app.command()(_verb)
+
+
+app.add_typer(cluster_verbs.app, name="cluster")
 
 
 @app.command()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +11,7 @@ from typing import Any
 
 import ray
 from ray import cloudpickle
-from ray.exceptions import AuthenticationError, RayError
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps import node_facts, storage_probe
@@ -28,7 +24,6 @@ from trainables.remote import is_remote, without_credentials
 
 _PREFLIGHT_LIMIT_S = 30.0  # a worker's start is part of it
 _LIMIT_S = 45.0
-_CONNECT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -110,82 +105,16 @@ def survey(storage: str | SweepPaths | None, *, asks_torch: bool, limit_s: float
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
-    """Connects this process to a cluster for as long as the block lasts, quietly.
-
-    Parameters
-    ----------
-    address : str
-        ``auto`` or ``host:port``.
-
-    Raises
-    ------
-    InfeasibleError
-        Nobody is there, it has another token, or another version of Ray or Python.
-    """
-    _knock(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
-    with tempfile.TemporaryFile() as said:
-        try:
-            with _stderr_to(said.fileno()):
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (AuthenticationError, ConnectionError, RuntimeError) as error:
-            said.seek(0)
-            raise InfeasibleError(_refusal(address, error, said.read().decode(errors="replace"))) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    # Ray itself would try for two minutes, and then end this process.
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
-    except OSError as error:
-        text = f"no Ray cluster answers at {address} ({error}): start it there with `ray start --head`, or give its address"
-        raise InfeasibleError(text) from error
-
-
-def _refusal(address: str, error: Exception, said: str) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, AuthenticationError) or "AuthToken" in said:
-        mode = os.environ.get("RAY_AUTH_MODE", "not set")
-        which = "this process has no token" if "no authentication token" in text else "this process has another token"
-        if mode != "token":
-            which = "this process sends no token"
-        remedy = "set RAY_AUTH_MODE=token and put the cluster's token into ~/.ray/auth_token (mode 0600)"
-        return f"the Ray cluster at {address} asks for a token and {which} (RAY_AUTH_MODE is {mode}): {remedy}"
-    if "ersion mismatch" in text:
-        return f"the Ray cluster at {address} has other versions; install the same ones here: {text}"
-    return f"no Ray cluster answers at {address}: {text}"
-
-
-@contextmanager
-def _stderr_to(descriptor: int) -> Iterator[None]:
-    # What Ray's C++ part says of a refused token stands nowhere else.
-    before = os.dup(2)
-    os.dup2(descriptor, 2)
-    try:
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-
-
-@contextmanager
 def _by_value() -> Iterator[None]:
     """Sends functions of the asking modules whole, as a node may have others of that name or none."""
     modules = (node_facts, storage_probe)
     for module in modules:
-        cloudpickle.register_pickle_by_value(module)
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
 def _living() -> list[dict[str, Any]]:
@@ -199,11 +128,12 @@ def _with_facts(
     folder = _local_folder(storage)
     given = {
         # Ray's own folder on a node is known by the socket there: FOLDER/session_.../sockets/raylet.
-        node["NodeID"]: {"folders": {**folder, "ray": str(Path(node["RayletSocketName"]).parents[2])}}
+        node["NodeID"]: {
+            "folders": {**folder, "ray": str(Path(node["RayletSocketName"]).parents[2])},
+            "asks_torch": asks_torch,
+        }
         for node in nodes
     }
-    for arguments in given.values():
-        arguments["asks_torch"] = asks_torch
     replies = _ask(node_facts.node_facts, given, limit_s)
     here = ray.get_runtime_context().get_node_id()
     return [_report(node, replies[node["NodeID"]], here) for node in nodes]

@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
-from sweeps import creation, lock, storage
+from sweeps import creation, lock, storage, submitting
 from sweeps.arguments import Accept, Address, FailOn, Overrides, Quiet, Resume, Spec, Storage, SweepName
 from sweeps.errors import SpecError, SweepStateError
 from sweeps.progress import Progress
 from sweeps.session import watched
 from sweeps.spec import load_space, load_spec
+from sweeps.submitting import ClusterOption, JobsAddress, WorkingDir
 
 
 def run(
@@ -55,10 +56,18 @@ def resume(
     is_accepted: Accept = False,
     is_again: Annotated[bool, typer.Option("--retry-failed", help="Try failed trials once more.")] = False,
     address: Address = None,
+    cluster: ClusterOption = None,
+    working_dir: WorkingDir = None,
     fail_on: FailOn = "all",
     quiet: Quiet = False,
 ) -> int:
-    """Go on with an interrupted sweep from its journal and checkpoints."""
+    """Go on with an interrupted sweep from its journal and checkpoints; on a cluster, as a job of it."""
+    if cluster is not None or _is_jobs_server(address):
+        asked = {"--accept-changes": is_accepted, "--retry-failed": is_again, "--quiet": quiet}
+        words = [*(word for word, is_asked in asked.items() if is_asked), "--fail-on", fail_on]
+        return submitting.resume_submitted(sweep, cluster, address, words, working_dir)
+    if working_dir is not None:
+        raise SpecError("--working-dir is for a sweep that runs on a cluster; give --cluster FILE or --address URL too")
     paths = storage.find(sweep, storage_dir)
 
     def start(progress: Progress) -> None:
@@ -113,8 +122,13 @@ def stop(
     sweep: SweepName,
     now: Annotated[bool, typer.Option("--now", help="Save running trials and end, instead of finishing them.")] = False,
     storage_dir: Storage = storage.DEFAULT_STORAGE,
+    cluster: ClusterOption = None,
+    address: JobsAddress = None,
 ) -> None:
     """Ask the driver of a running sweep, from another shell, to stop; `sweeps resume` goes on."""
+    if cluster is not None or address is not None:
+        submitting.stop_submitted(sweep, cluster, address, now=now)
+        return
     paths = storage.find(sweep, storage_dir)
     holder = lock.holder(paths)
     if holder is None:
@@ -122,3 +136,7 @@ def stop(
     lock.ask_to_stop(paths, now=now)
     how = "running trials are saved at the end of their epoch" if now else "running trials finish, no new ones start"
     typer.echo(f"asked {holder} to stop: {how}")
+
+
+def _is_jobs_server(address: str | None) -> bool:
+    return address is not None and address.startswith(("http://", "https://"))

@@ -9,6 +9,7 @@ from typing import Any
 from skorch import NeuralNet
 
 from sweeps.config import SweepConfig
+from sweeps.data_config import ParquetData
 from sweeps.errors import Problem, SpecError
 from sweeps.imports import UserErrors, resolve_import
 from trainables.data import DataError
@@ -65,11 +66,28 @@ def load_data(config: SweepConfig, folder: Path) -> tuple[Any, Any]:
         raise SpecError(*(Problem(message, "data") for message in error.problems)) from error
 
 
+def read_by_nodes(config: SweepConfig, folder: Path) -> dict[str, Any] | None:
+    """What every node of a cluster reads for itself: the ``data`` section with a path that is the same everywhere.
+
+    Returns
+    -------
+    dict or None
+        A description for `trainables.loaders.load`; None of data that the driver sends.
+    """
+    if not isinstance(config.data, ParquetData):
+        return None
+    return config.data.model_dump() | {"path": _absolute(config.data.path, folder)}
+
+
 def from_anywhere(config: SweepConfig, folder: Path) -> SweepConfig:
     """The config as any folder can use it and anybody may see it: an absolute path of data, no credentials."""
     if is_remote(config.storage):
         config = config.model_copy(update={"storage": without_credentials(config.storage)})
     path = getattr(config.data, "path", None)
-    if config.data is None or path is None or "://" in path or Path(path).is_absolute():
+    if config.data is None or path is None:
         return config
-    return config.model_copy(update={"data": config.data.model_copy(update={"path": str(folder / path)})})
+    return config.model_copy(update={"data": config.data.model_copy(update={"path": _absolute(path, folder)})})
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return path if "://" in path else str(folder / Path(path).expanduser())

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import cloudpickle  # type: ignore[import-untyped]  # comes without hints
+import numpy as np
 from sklearn.base import clone
 from skorch import NeuralNet
 from torch.utils.data import Dataset
 
-from trainables.data import TrialData
+from trainables.data import TrialData, target_kind
+from trainables.node_data import FileRows
 from trainables.objective import Objective
 from trainables.remote import RemoteFolder
 
@@ -59,6 +61,9 @@ class TrialJob:
     mirror : RemoteFolder or None
         The folder of the trials on the sweep's object store, to and from which checkpoints go; ``trials`` is then a
         folder on each worker's own machine.
+    source : mapping or None
+        Description of the files that ``data`` was read from, with an absolute path or a URI, where each node is to read
+        them for itself; None where the rows travel.
     """
 
     net: NeuralNet
@@ -78,6 +83,7 @@ class TrialJob:
     epoch_estimate_s: float = 0.0
     matmul_precision: str | None = None
     mirror: RemoteFolder | None = None
+    source: Mapping[str, Any] | None = None
 
     def on_device(self, device: str) -> TrialJob:
         """The same job with the net on another device."""
@@ -92,19 +98,20 @@ class PackedJob:
     ----------
     search_path : tuple of str
         Folders of user modules.
-    arrays : TrialData or None
-        The data where it is arrays, which workers of one machine then share in Ray's object store.
+    data : TrialData, FileRows or None
+        Arrays, which workers of one node then share in Ray's object store; or what each node reads for itself. None for
+        a torch dataset, which is user code and may write to what it holds, so each worker has its own.
     content : bytes
         The rest, pickled.
     """
 
     search_path: tuple[str, ...]
-    arrays: TrialData | None
+    data: TrialData | FileRows | None
     content: bytes
 
     @classmethod
     def pack(cls, job: TrialJob, search_path: Sequence[Path]) -> Self:
-        """Packs a job.
+        """Packs a job; rows that each node reads for itself are left for the workers of this one.
 
         Parameters
         ----------
@@ -116,10 +123,31 @@ class PackedJob:
         folders = tuple(str(folder) for folder in search_path)
         if isinstance(job.data.X, Dataset):
             return cls(folders, None, cloudpickle.dumps(job))
-        return cls(folders, job.data, cloudpickle.dumps(replace(job, data=None)))  # type: ignore[arg-type]  # on its way
+        content = cloudpickle.dumps(replace(job, data=None))  # type: ignore[arg-type]  # on its way
+        if job.source is None:
+            return cls(folders, _in_one_piece(job.data), content)
+        rows = FileRows.of(job.data, job.source, target_kind(job.net))
+        rows.keep_here(job.data)
+        return cls(folders, rows, content)
 
     def unpack(self) -> TrialJob:
-        """The job; its folders are importable in this process from now on."""
+        """The job; its folders are importable in this process from now on.
+
+        Raises
+        ------
+        RuntimeError
+            Data that each node reads for itself cannot be read here, or are not those of the driver.
+        """
         sys.path[:0] = [folder for folder in self.search_path if folder not in sys.path]
         job: TrialJob = cloudpickle.loads(self.content)
-        return job if self.arrays is None else replace(job, data=self.arrays)
+        if self.data is None:
+            return job
+        return replace(job, data=self.data.open() if isinstance(self.data, FileRows) else self.data)
+
+
+def _in_one_piece(data: TrialData) -> TrialData:
+    # An object store shares an array only where its bytes follow each other; of others each worker gets a copy.
+    X: Any = data.X
+    whole = {key: np.ascontiguousarray(part) for key, part in X.items()} if isinstance(X, dict) else None
+    y = None if data.y is None else np.ascontiguousarray(data.y)
+    return replace(data, X=np.ascontiguousarray(X) if whole is None else whole, y=y)

@@ -82,7 +82,7 @@ class NetTrainable(tune.Trainable):
         torch.set_num_threads(max(1, int(share.get("CPU", 1))))
         unpacked = job.unpack()
         device = claim(gpu_share, unpacked.net.device)
-        self._job = unpacked.on_device(device) if gpu_share else unpacked
+        self._job = unpacked if device is None else unpacked.on_device(device)
         self._data = TensorData(self._job.data)
         gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
         self._place = {"hostname": socket.gethostname(), "pid": os.getpid(), "gpu": gpu, "ray_node": _ray_node()}

@@ -10,10 +10,10 @@ import pytest
 
 from sweeps.errors import SpecError
 from sweeps.spec import load_spec
-from sweeps.starter import Template, starter_files, write_starter
+from sweeps.starter import Template, next_steps, starter_files, write_starter
 from sweeps.sweep import Sweep
 
-every_template = pytest.mark.parametrize("template", Template)
+every_template = pytest.mark.parametrize("template", [Template.CLASSIFIER, Template.REGRESSOR, Template.IMAGE])
 
 
 @pytest.fixture
@@ -68,3 +68,21 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SpecError, match=r"file/sweep\.yaml: cannot be written"):
         write_starter(starter_files(Path(tmp_path / "file"), Template.CLASSIFIER))
+
+
+@pytest.mark.parametrize(
+    ("template", "lines"),
+    [
+        (Template.IMAGE, ["sweeps validate a/sweep.yaml", "sweeps preview a/sweep.yaml", "sweeps run a/sweep.yaml"]),
+        (Template.CLUSTER_GCP, ["sweeps cluster validate a/cluster.yaml", "sweeps cluster up a/cluster.yaml"]),
+        (Template.KUBERAY, ["kubectl apply -f a/rayjob.yaml"]),
+    ],
+)
+def test_the_next_steps_name_the_file_that_was_written(template, lines):
+    assert next_steps(template, starter_files(Path("a"), template)) == lines
+
+
+def test_a_cluster_is_one_file_beside_which_a_sweep_can_be_written(tmp_path):
+    for template in (Template.CLUSTER_AWS, Template.KUBERAY, Template.CLASSIFIER):
+        write_starter(starter_files(tmp_path, template))
+    assert {path.name for path in tmp_path.iterdir()} == {"cluster.yaml", "rayjob.yaml", "sweep.yaml", "model.py"}

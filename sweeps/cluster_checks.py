@@ -1,0 +1,269 @@
+"""What is wrong in a cluster.yaml, by dotted key: its form by Ray's schema, then what Ray would find out too late."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft7Validator, ValidationError  # type: ignore[import-untyped]  # published without type information
+
+from sweeps.errors import InfeasibleError, Problem, did_you_mean
+
+TOKEN_MOUNT = ".ray/auth_token"
+"""End of the path at which Ray looks for the cluster's token on every machine."""
+DEFAULT_MAX_WORKERS = 2
+"""What Ray takes for `max_workers` where machines come from a provider."""
+
+_PROVIDERS = ("local", "aws", "gcp", "azure", "aliyun", "vsphere", "external", "fake_multinode")
+_NOT_FOR_FILES = {"no_restart"}  # in the schema, but only a flag of Ray's command may set it
+_COMMANDS = (
+    "initialization_commands",
+    "setup_commands",
+    "head_setup_commands",
+    "worker_setup_commands",
+    "head_start_ray_commands",
+    "worker_start_ray_commands",
+)
+_START = {"head_start_ray_commands": "head", "worker_start_ray_commands": "worker"}
+_WORDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TOKEN_MODE = re.compile(r"RAY_AUTH_MODE=[\"']?token\b")
+_DASHBOARD_HOST = re.compile(r"--dashboard-host[= ][\"']?([^\s\"';]+)")
+_PROFILE = re.compile(r"(>>?|\btee\b)[^|;&]*(bashrc|profile|/etc/environment)")  # written, not only read
+
+
+def cluster_problems(data: Any) -> list[Problem]:
+    """Everything that is wrong with a cluster.yaml.
+
+    Parameters
+    ----------
+    data
+        What the file holds, as plain data.
+
+    Returns
+    -------
+    list of Problem
+        By dotted key, without lines. Of a section whose form is wrong, nothing else is said.
+    """
+    if not isinstance(data, dict):
+        return [Problem("holds no mapping; give cluster_name, provider and the rest of a cluster.yaml")]
+    errors = list(Draft7Validator(_schema()).iter_errors({key: data[key] for key in data if key != "min_workers"}))
+    if isinstance(data.get("min_workers", 0), bool) or not isinstance(data.get("min_workers", 0), int):
+        errors.append(_NoWholeNumber(data["min_workers"]))
+    found = [problem for error in errors for problem in _as_problems(error)]
+    broken = {str(error.absolute_path[0]) for error in errors if error.validator in ("type", "minimum") and error.path}
+    sound = {key: value for key, value in data.items() if key not in broken}
+    later = [problem for check in _CHECKS for problem in check(sound) if _section(problem) not in broken]
+    return [*found, *later]
+
+
+class _NoWholeNumber(ValidationError):  # type: ignore[misc]  # published without type information
+    """What the schema would say of `min_workers`, which it does not know though Ray reads it for provider local."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__("", validator="type", path=["min_workers"], instance=given, validator_value="integer")
+
+
+def _section(problem: Problem) -> str:
+    return problem.where.partition(".")[0]
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    found = find_spec("ray")
+    if found is None or found.origin is None:
+        raise InfeasibleError("Ray is not installed here; pip install 'skorch-sweeps[cluster]'")
+    schema: dict[str, Any] = json.loads((Path(found.origin).parent / "autoscaler" / "ray-schema.json").read_text())
+    for name in _NOT_FOR_FILES:
+        schema["properties"].pop(name, None)
+    return schema
+
+
+def _as_problems(error: ValidationError) -> Iterator[Problem]:
+    """One error of jsonschema in the words of a cluster.yaml."""
+    where = ".".join(map(str, error.absolute_path))
+    below = f"{where}." if where else ""
+    if error.validator == "additionalProperties":
+        allowed = error.schema.get("properties", {})
+        for key in error.instance:
+            if key not in allowed:
+                yield Problem(f"unknown key; {did_you_mean(key, allowed)}", f"{below}{key}")
+    elif error.validator == "required":
+        key = re.findall(r"'([^']+)' is a required property", error.message)[0]
+        yield Problem("required, but not given", f"{below}{key}")
+    elif error.validator == "type":
+        kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+        allowed = " or ".join(_WORDS.get(kind, kind) for kind in kinds)
+        yield Problem(f"is {json.dumps(error.instance)[:60]}, but must be {allowed}", where)
+    elif error.validator == "minimum":
+        yield Problem(f"is {error.instance}, but must be at least {error.validator_value}", where)
+    else:
+        yield Problem(error.message, where)
+
+
+def _name_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
+    name = data.get("cluster_name", "default")
+    if not _NAME.fullmatch(name):
+        yield Problem(f"{name!r} is no name for files and tags; give letters, digits, -, _ and .", "cluster_name")
+
+
+def _provider_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
+    provider = data.get("provider")
+    if not isinstance(provider, dict) or not isinstance(kind := provider.get("type"), str):
+        return  # which the schema has said
+    if kind not in _PROVIDERS:
+        yield Problem(f"unknown provider {kind}; {did_you_mean(kind, _PROVIDERS)}", "provider.type")
+        return
+    yield from _local_problems(data, provider) if kind == "local" else _cloud_problems(data)
+    for key, who in _START.items():
+        if key not in data:
+            text = f"required; what Ray would start on the {who} by default has no token authentication"
+            yield Problem(text, key)
+
+
+def _local_problems(data: Mapping[str, Any], provider: Mapping[str, Any]) -> Iterator[Problem]:
+    if not isinstance(provider.get("head_ip", ""), str) or not provider.get("head_ip"):
+        yield Problem("required with provider local; give the address of the head", "provider.head_ip")
+    ips = provider.get("worker_ips")
+    if ips is None:
+        yield Problem("required with provider local; give a list of addresses", "provider.worker_ips")
+    elif isinstance(ips, list):
+        if not all(isinstance(ip, str) for ip in ips):
+            yield Problem("must be a list of addresses", "provider.worker_ips")
+        elif len({*ips, provider.get("head_ip")}) != len(ips) + 1:
+            yield Problem("names a host twice, or the head as a worker; name each once", "provider.worker_ips")
+    if isinstance(auth := data.get("auth", {}), dict) and "ssh_user" not in auth:
+        yield Problem("required with provider local; give the user who logs in on the hosts", "auth.ssh_user")
+    for key in ("available_node_types", "head_node_type"):
+        if key in data:
+            yield Problem("not for provider local; Ray counts the CPUs and GPUs of the hosts", key)
+
+
+def _cloud_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
+    if "min_workers" in data:
+        yield Problem("Ray ignores it here; give min_workers of a node type", "min_workers")
+    if "setup_commands" not in data:
+        text = "required; by default Ray installs a nightly build of itself. Give [] if the image has all it takes"
+        yield Problem(text, "setup_commands")
+    kinds, head = data.get("available_node_types"), data.get("head_node_type")
+    if kinds is None:
+        yield Problem("required; say what machines there may be", "available_node_types")
+    elif head is None:
+        yield Problem("required with available_node_types; give the head's one of them", "head_node_type")
+    elif isinstance(kinds, dict) and isinstance(head, str) and head not in kinds:
+        yield Problem(f"{head} is no node type; {did_you_mean(head, kinds)}", "head_node_type")
+
+
+def _node_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
+    n_ips = len(data.get("provider", {}).get("worker_ips", ()))
+    kinds = data.get("available_node_types", {})
+    most = data.get("max_workers", n_ips or DEFAULT_MAX_WORKERS)
+    for name, kind in {"": data, **kinds}.items():
+        where = f"available_node_types.{name}." if name else ""
+        at_least, at_most = kind.get("min_workers", 0), kind.get("max_workers", most)
+        for key in ("min_workers", "max_workers"):
+            if kind.get(key, 0) < 0:
+                yield Problem(f"is {kind[key]}, but must be at least 0", where + key)
+        if at_least > at_most:
+            yield Problem(f"is {at_least}, more than max_workers ({at_most}); lower it", f"{where}min_workers")
+    total = sum(kind.get("min_workers", 0) for kind in kinds.values())
+    if total > most:
+        text = f"is {most}, but the node types' min_workers are {total} together; raise it or lower them"
+        yield Problem(text, "max_workers")
+    if n_ips and max(data.get("min_workers", 0), data.get("max_workers", 0)) > n_ips:
+        key = "max_workers" if data.get("max_workers", 0) > n_ips else "min_workers"
+        yield Problem(f"is {data[key]}, but provider.worker_ips names {n_ips}; lower it or name more", key)
+
+
+def _key_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
+    given = data.get("auth", {}).get("ssh_private_key")
+    if given is None:
+        return
+    path = Path(given).expanduser()
+    if not path.is_file():
+        yield Problem(f"no such file: {given}; give the private key that opens the machines", "auth.ssh_private_key")
+    elif path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Problem(f"ssh refuses a key that others may read; chmod 600 {given}", "auth.ssh_private_key")
+
+
+def _command_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
+    lists = {key: data.get(key, []) for key in _COMMANDS}
+    for name, kind in data.get("available_node_types", {}).items():
+        for key in ("initialization_commands", "worker_setup_commands"):
+            lists[f"available_node_types.{name}.{key}"] = kind.get(key, [])
+    for key, commands in lists.items():
+        for index, command in enumerate(commands):
+            yield from _shell_problems(command, f"{key}.{index}")
+    everywhere = any(_keeps_token_mode(command) for command in lists["setup_commands"])
+    for key, who in _START.items():
+        is_set = everywhere or any(_keeps_token_mode(command) for command in lists[f"{who}_setup_commands"])
+        if key not in data:
+            continue  # which has been said
+        yield from _start_problems(key, who, lists[key], is_set)
+
+
+def _shell_problems(command: str, where: str) -> Iterator[Problem]:
+    try:
+        checked = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise InfeasibleError(f"commands are checked by bash, which does not start here: {error}") from error
+    if checked.returncode:
+        reason = checked.stderr.strip().splitlines()[0].rpartition(": ")[2] if checked.stderr else "not a command"
+        hint = "; YAML takes ' #' as the beginning of a comment" if "EOF" in reason else ""
+        yield Problem(f"bash cannot read it: {reason}{hint}", where)
+
+
+def _keeps_token_mode(command: str) -> bool:
+    """Whether a setup command has later commands, each in a shell of its own, use token authentication."""
+    return bool(_TOKEN_MODE.search(command) and _PROFILE.search(command))
+
+
+def _start_problems(key: str, who: str, commands: list[str], is_token_set: bool) -> Iterator[Problem]:
+    needed = {"head": "--head", "worker": "--address"}[who]
+    starts = [(index, command) for index, command in enumerate(commands) if "ray start" in command]
+    if not starts:
+        yield Problem(f"has no `ray start {needed} ...`; nothing would start on the {who}", key)
+    for index, command in starts:
+        where = f"{key}.{index}"
+        if not re.search(rf"{needed}(?![\w-])", command):
+            yield Problem(f"`ray start` without {needed} starts no {who}; add it", where)
+        if who == "head" and "--autoscaling-config" not in command:
+            yield Problem("no worker would ever start; add --autoscaling-config=~/ray_bootstrap_config.yaml", where)
+        if not (is_token_set or _TOKEN_MODE.search(command)):
+            text = "starts Ray open to everybody; write `RAY_AUTH_MODE=token ray start ...`, or let a setup command add"
+            yield Problem(f"{text} `export RAY_AUTH_MODE=token` to ~/.bashrc", where)
+        host = _DASHBOARD_HOST.search(command)
+        if host and host[1] not in _LOOPBACK:
+            text = f"--dashboard-host={host[1]} opens the Jobs server to the network; leave it out or give 127.0.0.1"
+            yield Problem(text, where)
+
+
+def _mount_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
+    mounts = data.get("file_mounts", {})
+    for there, here in mounts.items():
+        where = f"file_mounts.{there}"
+        if not isinstance(here, str):
+            yield Problem("must be the path of a file or folder on this machine", where)
+        elif not there.endswith(TOKEN_MOUNT) and not Path(here).expanduser().exists():
+            yield Problem(f"no such file or folder on this machine: {here}", where)
+    if not any(there.endswith(TOKEN_MOUNT) for there in mounts):
+        text = f'lacks the cluster\'s token; add "~/{TOKEN_MOUNT}": "~/{TOKEN_MOUNT}" (`up` makes the file)'
+        yield Problem(text, "file_mounts")
+
+
+_CHECKS = (_name_problems, _provider_problems, _node_problems, _key_problems, _command_problems, _mount_problems)

@@ -1,0 +1,176 @@
+"""A cluster as this machine reaches it: by its cluster.yaml through a tunnel, or at the address of its Jobs server."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.errors import InfeasibleError, SpecError, SweepNotFoundError, SweepStateError
+from sweeps.pulled import LEFT_THERE, copy_sweep, place
+from sweeps.storage import SweepPaths, find
+from sweeps.submitted import Job, jobs_of
+from trainables.remote import is_remote
+
+if TYPE_CHECKING:
+    from sweeps.cluster_file import ClusterFile
+    from sweeps.jobs import Jobs
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A cluster whose Jobs server answered.
+
+    Attributes
+    ----------
+    jobs : Jobs
+        The server.
+    file : ClusterFile or None
+        Its cluster.yaml, where the cluster was named by that.
+    where : str
+        How a command line names it.
+    """
+
+    jobs: Jobs
+    file: ClusterFile | None
+    where: str
+
+    def jobs_of(self, sweep: str) -> list[Job]:
+        """The jobs of one sweep, in order; raises as `sweeps.submitted.jobs_of`."""
+        return jobs_of(sweep, self.jobs.all(), self.where)
+
+    def shown(self, location: str) -> tuple[dict[str, Any] | None, str]:
+        """What ``sweeps show -o json`` says of a sweep, or None and why there is nothing.
+
+        Read from here where this machine has the storage too, else by a short job on the head.
+
+        Raises
+        ------
+        InfeasibleError
+            Storage or head did not answer.
+        """
+        if _is_here(location):
+            return _shown_here(location)
+        said = self.jobs.ask(["show", location, "-o", "json"])
+        if said.exit_code == 0 and isinstance(value := said.value, dict):
+            return value, ""
+        if said.exit_code in (SweepNotFoundError.exit_code, SweepStateError.exit_code):
+            return None, said.error
+        raise InfeasibleError(f"the head could not read {location}: {said.error}")
+
+    def pull(self, job: Job, folder: Path) -> SweepPaths:
+        """Copies what a sweep found, without checkpoints, to a folder here; raises as `sweeps.pulled.place`."""
+        location, target = job.location, folder / job.sweep
+        if _is_here(location):
+            return place(target, lambda beside: copy_sweep(find(location).root, beside))
+        if is_remote(location):
+            raise SweepNotFoundError(f"{location}: there is no sweep yet")
+        if self.file is None:
+            raise InfeasibleError(
+                f"{location} is a folder of the cluster that this machine does not have, and the Jobs server sends no "
+                f"files; name the cluster by its file (--cluster FILE), mount the folder here, or copy it: rsync -a "
+                f"--exclude trials --exclude ray HEAD:{shlex.quote(location)} {shlex.quote(str(folder))}"
+            )
+        cluster = self.file
+        from sweeps.tunnel import fetch  # nothing that is needed elsewhere
+
+        def bring(beside: Path) -> None:
+            fetch(cluster, location, beside, LEFT_THERE)
+            # The mark of how much was recorded may be newer than the records that came with it: those once more.
+            fetch(cluster, location, beside, (*LEFT_THERE, "acknowledged.json"))
+
+        return place(target, bring)
+
+    def stop(self, sweep: str, *, now: bool) -> str:
+        """Asks a sweep's driver to stop, by the sweep's own way; returns what was said.
+
+        Raises
+        ------
+        SweepStateError
+            No driver of it runs, or it is just being started.
+        InfeasibleError
+            The head could not pass it on.
+        """
+        job = self.jobs_of(sweep)[-1]  # whose driver may outlive it
+        said = self.jobs.ask(["stop", job.location, *(["--now"] if now else [])])
+        if said.exit_code == 0:
+            return said.log.rstrip().splitlines()[-1]
+        if said.exit_code not in (SweepNotFoundError.exit_code, SweepStateError.exit_code):
+            raise InfeasibleError(f"the head could not ask {job.location} to stop: {said.error}")
+        if job.is_over:
+            raise SweepStateError(said.error)
+        if not now:
+            raise SweepStateError(
+                f"{job.id} runs, but its driver does not yet ({said.error}); try again, or with --now"
+            )
+        self.jobs.stop(job.id)
+        return f"ended {job.id}, whose driver was not at work yet"
+
+
+@contextmanager
+def reached(cluster: ClusterFile | None, address: str | None) -> Iterator[Reached]:
+    """Reaches a cluster while the context lasts.
+
+    Parameters
+    ----------
+    cluster : ClusterFile or None
+        Its file.
+    address : str or None
+        URL of its Jobs server; exactly one of both is given.
+
+    Raises
+    ------
+    SpecError
+        None or both are given, or the address is no URL.
+    InfeasibleError
+        It does not answer, or not to this machine's token, or Ray's Jobs client is not installed.
+    """
+    if (cluster is None) == (address is None):
+        raise SpecError("give the cluster: either --cluster FILE, or --address http://HOST:8265")
+    if cluster is None:
+        url = str(address)
+        if not url.startswith(("http://", "https://")):
+            raise SpecError(f"--address {url}: a Jobs server has a URL; give http://HOST:8265, or --cluster FILE")
+        yield Reached(_connect(url), None, f"--address {shlex.quote(url)}")
+        return
+    from sweeps.tunnel import tunnel  # nothing that is needed elsewhere
+
+    # Read by Ray when it is imported.
+    os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(cluster.token_file)})
+    with tunnel(cluster) as url:
+        yield Reached(_connect(url), cluster, f"--cluster {shlex.quote(str(cluster.path))}")
+
+
+def growth_of(cluster: ClusterFile | None) -> list[Mapping[str, float]] | None:
+    """What machines a cluster may add, or None where its file does not say."""
+    return None if cluster is None else list(cluster.growth())
+
+
+def _connect(url: str) -> Jobs:
+    try:
+        module = import_module("sweeps.jobs")  # Ray
+    except ImportError as error:
+        raise InfeasibleError(
+            f"what talks to a cluster is not installed ({error}); pip install 'skorch-sweeps[cluster]'"
+        ) from error
+    found: Jobs = module.Jobs(url)
+    return found
+
+
+def _is_here(location: str) -> bool:
+    return is_remote(location) or Path(location).is_dir()
+
+
+def _shown_here(location: str) -> tuple[dict[str, Any] | None, str]:
+    from sweeps.listing import show_sweep  # pyarrow
+    from sweeps.results import SweepResult
+
+    try:
+        return dict(show_sweep(SweepResult(find(location))).value), ""
+    except (SweepNotFoundError, SweepStateError) as error:
+        return None, str(error)
