@@ -19,7 +19,7 @@ export OMP_NUM_THREADS = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast moto faults lint format-check types check format gpu-check \
+.PHONY: help setup demo test fast moto faults cluster-setup cluster-test lint format-check types check format gpu-check \
   bench bench-full bench-micro bench-setup clean
 
 help: ## show this list
@@ -54,6 +54,18 @@ $(MOTO)/.installed: tests/faults/moto-requirements.txt | setup
 
 faults: setup ## the whole fault injection: kills, damages, full disks and stores; prints its figures
 	SWEEPS_FAULTS=full $(BIN)/python -m pytest -m faults tests/faults -s $(PYTEST_ARGS)
+
+cluster-setup: ## install what several hosts on this machine need, where it is missing; root on Debian
+	@export PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
+	for pair in ip:iproute2 unshare:util-linux sshd:openssh-server ssh-keygen:openssh-client rsync:rsync; do \
+	  command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; done; \
+	if [ -z "$$missing" ]; then echo "nothing is missing"; \
+	elif [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "make: install$$missing; this target can only as root on Debian" >&2; exit 1; \
+	else apt-get update && apt-get install -y --no-install-recommends $$missing; fi
+
+cluster-test: setup ## every test on several nodes, ten of each fault; needs root; prints its figures
+	SWEEPS_CLUSTER=full $(BIN)/python -m pytest -m cluster tests/cluster -s $(PYTEST_ARGS)
 
 lint: setup ## ruff check
 	$(BIN)/ruff check .

@@ -195,7 +195,7 @@ def _ask(function: Callable[..., Any], given: Mapping[str, Mapping[str, Any]], l
         ).remote(**arguments): node_id
         for node_id, arguments in given.items()
     }
-    replies = {node_id: _Reply(silence=f"waited {limit_s:.0f} s") for node_id in given}
+    replies = {node_id: _Reply(silence=f"waited {limit_s:g} s") for node_id in given}
     waiting, until = list(references), time.monotonic() + limit_s
     while waiting and (left := until - time.monotonic()) > 0:
         ready, waiting = ray.wait(waiting, timeout=left)

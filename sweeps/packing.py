@@ -103,7 +103,7 @@ def share_problem(gpu: float, peak_bytes: int, context_bytes: int, total_bytes: 
     write = f"write resources.gpu: {packing.gpu:g}"
     took = f"it took {size_text(peak_bytes)}"
     if not gpu:
-        return f"it gets no share of a GPU, so it trains on the net's own device; on a GPU {took}: {write}"
+        return f"it gets no share of a GPU, so it sees none and trains on the CPU; on a GPU {took}: {write}"
     if peak_bytes > cap_bytes:
         return f"its share of {gpu:g} caps it at {size_text(int(cap_bytes))}, but {took}: it would fail; {write}"
     present = min(max(1, int(1 / gpu + 1e-9)), packing.most_beside_memory)

@@ -25,7 +25,7 @@ from sweeps.progress import Watcher
 from sweeps.records import TrialRecord
 from sweeps.results import SweepResult
 from sweeps.retention import check_keep
-from sweeps.sources import from_anywhere, import_net, load_data
+from sweeps.sources import from_anywhere, import_net, load_data, read_by_nodes
 from sweeps.spec import dump_spec, located
 from sweeps.stop_rules import metric_target
 from sweeps.storage import SweepPaths, recorded_search_path
@@ -92,7 +92,7 @@ class PreparedSweep:
             Net, data, parameters or metric are wrong.
         """
         with self.located():
-            return make_plan(
+            plan = make_plan(
                 self.config,
                 self.net,
                 self._pair(),
@@ -101,6 +101,7 @@ class PreparedSweep:
                 records=records,
                 before_probe=before_probe,
             )
+        return replace(plan, job=replace(plan.job, source=self._source()))
 
     def extended(self, sweep: TakenSweep, extension: Extension) -> PreparedSweep:
         """The same with what an extension adds; changes nothing yet.
@@ -172,6 +173,10 @@ class PreparedSweep:
                 place.wait()
                 attempt.run(place.executor(attempt.ray_folder))
         return SweepResult(paths, self.net, plan.job.objects)
+
+    def _source(self) -> dict[str, Any] | None:
+        is_named = self.config.data is not None and self.data is self.config.data
+        return read_by_nodes(self.config, self.search_path[0]) if is_named else None
 
     def _pair(self) -> tuple[Any, Any] | TrialData:
         if self.config.data is not None and self.data is self.config.data:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import InfeasibleError, SpecError, SweepNotFoundError, SweepStateError
+from sweeps.launch_plan import dashboard_port
 from sweeps.pulled import LEFT_THERE, copy_sweep, place
 from sweeps.storage import SweepPaths, find
 from sweeps.submitted import Job, jobs_of
@@ -142,7 +143,7 @@ def reached(cluster: ClusterFile | None, address: str | None) -> Iterator[Reache
 
     # Read by Ray when it is imported.
     os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(cluster.token_file)})
-    with tunnel(cluster) as url:
+    with tunnel(cluster, dashboard_port(cluster)) as url:
         yield Reached(_connect(url), cluster, f"--cluster {shlex.quote(str(cluster.path))}")
 
 

@@ -12,14 +12,17 @@ os.environ["RAY_TQDM_PATCH_PRINT"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
-# A loaded machine is no failure, and what CI tries is the same each time.
-settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
-settings.load_profile("patient")
+if find_spec("hypothesis"):  # a machine with a GPU may come without it
+    from hypothesis import settings
+
+    # A loaded machine is no failure, and what CI tries is the same each time.
+    settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
+    settings.load_profile("patient")
 
 # Nets of the tests are imported as `nets` here and in Ray's workers alike.
 _HERE = Path(__file__).parent

@@ -18,7 +18,12 @@ MAY_IMPORT = {
 MAY_IMPORT_RAY = {
     "sweeps/attempt.py",
     "sweeps/ray_session.py",
+    "sweeps/connection.py",
     "sweeps/execution.py",
+    "sweeps/jobs.py",
+    "sweeps/launch_config.py",
+    "sweeps/node_report.py",
+    "sweeps/nodes.py",
     "sweeps/schedulers.py",
     "sweeps/searchers.py",
     "sweeps/tuning.py",

@@ -114,6 +114,11 @@ class History:
                 found.clear()
         return found
 
+    def is_noticed(self, hit: list[int], since: float) -> bool:
+        """Whether trials have failed after a moment, or ended."""
+        later = [event for event in self.events() if event.get("time", 0) > since]
+        return {*hit} <= {event.get("trial") for event in later if event["type"] in ("failure", "end")}
+
     def has_got_over(self, hit: list[int], since: float) -> bool:
         """Whether trials have failed after a moment, and so have others, and reported again, or came to their ends."""
         later = [event for event in self.events() if event.get("time", 0) > since]  # the first line has none

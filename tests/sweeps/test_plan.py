@@ -17,6 +17,7 @@ from skorch.callbacks import Checkpoint, LRScheduler
 from torch import nn
 
 from search_spaces.domains import Integer
+from sweeps.config import ResourcesConfig
 from sweeps.errors import InfeasibleError, SpecError
 from sweeps.plan import check_machines
 from sweeps.ray_session import this_machine
@@ -238,7 +239,8 @@ def test_other_kinds_of_nets_are_planned_too(net, targets, metric):
 
 
 def test_resources_that_no_machine_has_are_infeasible():
-    config = plan_of({"lr": [0.1]}, resources={"cpu": 2, "gpu": 3}).config
+    whole = plan_of({"lr": [0.1]}).config
+    config = whole.model_copy(update={"resources": ResourcesConfig(cpu=2, gpu=3)})
     check_machines(config, [Node(2, 0), Node(8, 4)])
     with pytest.raises(InfeasibleError, match="2 CPU and 3 GPU"):
         check_machines(config, [Node(8, 0), Node(1, 4)])

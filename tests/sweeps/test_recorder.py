@@ -60,8 +60,8 @@ class Driver:
     def report(self, number: int, *epochs: int, **more: Any) -> None:
         result = {
             "rows": [{"epoch": epoch, "valid_acc": epoch / 10} for epoch in epochs],
-            "notes": [], "costs": {"fit_s": 1.0}, "checkpoint": None, "hostname": "n", "pid": 7, "gpu": None, "ray_node": None,
-            "resumed_at": None, **more,
+            "notes": [], "costs": {"fit_s": 1.0}, "checkpoint": None, "hostname": "n", "pid": 7, "gpu": None,
+            "ray_node": None, "resumed_at": None, **more,
         }  # fmt: skip
         self.recorder.reported(number, result)
 

@@ -8,7 +8,7 @@ import nets
 import pytest
 
 from sweeps.errors import SpecError
-from sweeps.sources import from_anywhere, import_net, load_data, make_net
+from sweeps.sources import from_anywhere, import_net, load_data, make_net, read_by_nodes
 from sweeps.spec import build_config
 
 SPEC = {
@@ -85,3 +85,28 @@ def test_a_relative_path_of_the_data_is_made_absolute_for_the_results(path, expe
 def test_a_spec_without_a_path_stays_as_it_is():
     config = build_config(SPEC)
     assert from_anywhere(config, Path("/there")) is config
+
+
+PARQUET = {"type": "parquet", "target": "y"}
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("rows.parquet", "/here/rows.parquet"),
+        ("/data/rows.parquet", "/data/rows.parquet"),
+        ("s3://bucket/rows", "s3://bucket/rows"),
+        ("~/rows", "/home/ada/rows"),
+    ],
+)
+def test_files_are_named_alike_for_all_machines(path, found, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    config = build_config({**SPEC, "data": {**PARQUET, "path": path}})
+    assert read_by_nodes(config, Path("/here")) == {**PARQUET, "path": found}
+    assert from_anywhere(config, Path("/here")).data.path == found
+
+
+@pytest.mark.parametrize("data", [None, {"type": "sklearn", "name": "iris"}, {"type": "npz", "path": "rows.npz"}])
+def test_other_data_are_sent_by_the_driver(data):
+    config = build_config({**SPEC, **({"data": data} if data else {})})
+    assert read_by_nodes(config, Path("/here")) is None
