@@ -1,4 +1,4 @@
-"""A short, quiet connection to a cluster for who only asks: fails fast, and says in one line why. Runs no sweep."""
+"""A quiet connection to a cluster that fails fast, and says in one line why. Starts no Ray and runs no sweep."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray.exceptions import AuthenticationError
@@ -19,12 +20,23 @@ _CONNECT_S = 5.0
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Connects this process to a cluster for as long as the block lasts, quietly.
+    """Connects this process to a cluster for as long as the block lasts; as `connect`."""
+    connect(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def connect(address: str, runtime_env: Mapping[str, Any] | None = None) -> None:
+    """Connects this process to a cluster, quietly.
 
     Parameters
     ----------
     address : str
         ``auto`` or ``host:port``.
+    runtime_env : mapping, optional
+        Of the workers, as Ray takes it.
 
     Raises
     ------
@@ -35,14 +47,10 @@ def connected(address: str) -> Iterator[None]:
     with tempfile.TemporaryFile() as said:
         try:
             with _stderr_to(said.fileno()):
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=dict(runtime_env or {}))
         except (AuthenticationError, ConnectionError, RuntimeError) as error:
             said.seek(0)
             raise InfeasibleError(_refusal(address, error, said.read().decode(errors="replace"))) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _knock(address: str) -> None:

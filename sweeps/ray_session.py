@@ -16,6 +16,7 @@ import ray
 import torch
 
 from sweeps.config import ResourcesConfig
+from sweeps.connection import connect
 from sweeps.errors import InfeasibleError
 from sweeps.resources import Node, slots
 
@@ -146,10 +147,7 @@ def _start(address: str | None) -> None:
         return
     is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # whose environment was given when it was submitted
     workers = {} if is_job else {"env_vars": {name: _ENVIRONMENT[name] for name in _WORKERS}}
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=workers)
-    except (ConnectionError, RuntimeError) as error:
-        raise InfeasibleError(f"no Ray cluster answers at {address}: {error}") from error
+    connect(address, workers)
 
 
 @contextmanager

@@ -22,8 +22,8 @@ def trials_table(state: SweepState) -> pa.Table:
 
     Columns: ``trial``, ``status``, ``epochs``, ``best_epoch``, ``score`` (the metric's best value), ``last`` (its
     latest), one ``params.<name>`` for each parameter, what the trial cost, ``rung``, ``cause``, ``error``,
-    ``failures``, ``node``, ``pid``, ``gpu``, ``ray_node``, ``started`` and ``ended`` (UTC). What does not apply is null. A parameter
-    with lists, mappings or values of several kinds is JSON text.
+    ``failures``, ``node``, ``pid``, ``gpu``, ``ray_node``, ``started`` and ``ended`` (UTC). What does not
+    apply is null. A parameter with lists, mappings or values of several kinds is JSON text.
     """
     metric = state.objective.metric
     return _table([_trial_row(record, metric) for record in state.trials.values()], _trial_row(_NONE, metric))
