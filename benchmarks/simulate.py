@@ -109,7 +109,7 @@ class Trial:
         ended = "completed" if self.epoch == MAX_EPOCHS else None
         resumed_at = 0 if self.epoch == 1 else None
         report = tune_result(told | {"ended": ended, "resumed_at": resumed_at}, OBJECTIVE)
-        return report | {"hostname": f"worker-{self.worker}", "pid": 1, "gpu": None}
+        return report | {"hostname": f"worker-{self.worker}", "pid": 1, "gpu": None, "ray_node": None}
 
 
 @dataclass

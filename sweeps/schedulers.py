@@ -42,13 +42,22 @@ class _LiveTrials:
     """Chooses the next trial among those that have not ended; Ray looks through all that there ever were."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The first one that waits to start, else the first that was paused."""
+        """The first one that waits to start, else the first that was paused.
+
+        One whose worker is being made comes last: Tune gives what is chosen to a worker that is free, and would end the
+        other one amid its start. Where trials are shorter than a start, no further worker would ever come up.
+        """
         live: Collection[Trial] = tune_controller.get_live_trials()
         for status in (Trial.PENDING, Trial.PAUSED):
             waiting = [trial for trial in live if trial.status == status]
             if waiting:
-                return min(waiting, key=_number)
+                return min(waiting, key=lambda trial: (_is_worker_being_made(tune_controller, trial), _number(trial)))
         return None
+
+
+def _is_worker_being_made(tune_controller: Any, trial: Trial) -> bool:
+    worker = tune_controller._trial_to_actor.get(trial)  # Ray tells this nowhere else
+    return worker is not None and tune_controller._actor_manager.is_actor_started(worker)
 
 
 class FifoScheduler(_LiveTrials, FIFOScheduler):

@@ -191,19 +191,44 @@ def test_the_median_rule_goes_on_while_too_few_trials_have_reported():
     assert median.on_trial_result(None, trial_of(0), result(1, 0.1)) == "CONTINUE"
 
 
+class Waiting:
+    """What a choice touches of one of Tune's trials."""
+
+    def __init__(self, number: int, status: str = Trial.PENDING) -> None:
+        self.status = status
+        self.config = {"trial": number}
+
+
 @pytest.mark.parametrize("name", ["fifo", "asha", "median"])
 def test_the_trial_to_start_is_one_that_waits_and_ended_ones_are_not_looked_at(name):
     def trial(number: int, status: str) -> Any:
-        return SimpleNamespace(status=status, config={"trial": number})
+        return Waiting(number, status)
 
     live = {number: trial(number, status) for number, status in enumerate(["RUNNING", "PAUSED", "PENDING", "PENDING"])}
-    controller = SimpleNamespace(get_live_trials=lambda: [live[number] for number in sorted(live, reverse=True)])
+    controller = SimpleNamespace(
+        get_live_trials=lambda: [live[number] for number in sorted(live, reverse=True)], _trial_to_actor={}
+    )
     chosen = []
     for _ in range(4):
         found = scheduler_of(name).choose_trial_to_run(controller)
         chosen.append(found and found.config["trial"])
         live.pop(chosen[-1], None)
     assert chosen == [2, 3, 1, None]
+
+
+def test_a_trial_whose_worker_is_being_made_leaves_a_free_one_to_the_others():
+    made, queued, without = Waiting(0), Waiting(1), Waiting(2)
+    live = [made, queued, without]
+    controller = SimpleNamespace(
+        get_live_trials=lambda: live,
+        _trial_to_actor={made: "started", queued: "asked for"},
+        _actor_manager=SimpleNamespace(is_actor_started=lambda actor: actor == "started"),
+    )
+    chosen = []
+    while live:
+        chosen.append(scheduler_of("fifo").choose_trial_to_run(controller).config["trial"])
+        live.pop(next(at for at, trial in enumerate(live) if trial.config["trial"] == chosen[-1]))
+    assert chosen == [1, 2, 0]
 
 
 class Member:
