@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,7 @@ def run(
     named = [f"{key}={json.dumps(value)}" for key, value in chosen.items() if value is not None]
     every = [*(overrides or []), *named]
     config = load_spec(spec, every, needs=("net", "data"))
-    paths = storage.SweepPaths.of(config.storage, config.name)
+    paths = replace(storage.SweepPaths.of(config.storage, config.name), address=address)
     if resume == "never":
         creation.refuse_existing(paths)
 
@@ -68,7 +69,7 @@ def resume(
         return submitting.resume_submitted(sweep, cluster, address, words, working_dir)
     if working_dir is not None:
         raise SpecError("--working-dir is for a sweep that runs on a cluster; give --cluster FILE or --address URL too")
-    paths = storage.find(sweep, storage_dir)
+    paths = replace(storage.find(sweep, storage_dir), address=address)
 
     def start(progress: Progress) -> None:
         from sweeps.sweep import Sweep  # torch, skorch, Ray
@@ -99,7 +100,7 @@ def extend(
     """Go on with a sweep beyond what it was made for: more trials, longer ones, or another space."""
     if more is None and max_epochs is None and space is None:
         raise SpecError("nothing to extend by; give --num-samples, --max-epochs, --space or several of them")
-    paths = storage.find(sweep, storage_dir)
+    paths = replace(storage.find(sweep, storage_dir), address=address)
     parameters = None if space is None else load_space(space)
 
     def start(progress: Progress) -> None:

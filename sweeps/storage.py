@@ -38,12 +38,15 @@ class SweepPaths:
         The sweep's directory, absolute; the working copy of a sweep on an object store.
     remote : RemoteFolder or None
         The sweep on its object store.
+    address : str or None
+        Of the Ray cluster that it runs on.
     """
 
     # More methods than the budget of eight, as each path is one.
 
     root: Path
     remote: RemoteFolder | None = None
+    address: str | None = None
 
     @classmethod
     def of(cls, storage: str | Path, name: str) -> SweepPaths:
@@ -72,7 +75,8 @@ class SweepPaths:
     @property
     def resume_command(self) -> str:
         """What to type to go on with the sweep."""
-        return f"sweeps resume {shlex.quote(self.location)}"
+        where = "" if self.address is None else f" --address {shlex.quote(self.address)}"
+        return f"sweeps resume {shlex.quote(self.location)}{where}"
 
     @property
     def name(self) -> str:

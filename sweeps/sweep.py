@@ -203,7 +203,7 @@ class Sweep:
         SpecError
             Its net or data cannot be found.
         """
-        paths = find(uri, storage)
+        paths = replace(find(uri, storage), address=address)
         with watching(progress) as watcher, taken(paths, watcher) as sweep:
             terms = Terms(watcher, address, backend, accept_changes)
             return stored(sweep.paths, net, data).go_on(sweep, terms, retry_failed=retry_failed)
@@ -247,7 +247,7 @@ class Sweep:
         SweepNotFoundError, SweepStateError
             As for `resume`.
         """
-        paths = find(uri, storage)
+        paths = replace(find(uri, storage), address=address)
         extension = Extension(num_samples, max_epochs, parameters)
         with watching(progress) as watcher, taken(paths, watcher) as sweep:
             terms = Terms(watcher, address, backend, accept_changes)
@@ -308,7 +308,7 @@ class Sweep:
         """
         if resume not in ("never", "auto", "must"):
             raise SpecError(Problem(f"{resume!r} is no way to go on; give never, auto or must", "resume"))
-        paths = SweepPaths.of(self.config.storage, self.config.name)
+        paths = replace(SweepPaths.of(self.config.storage, self.config.name), address=address)
         with watching(progress) as watcher:
             terms = Terms(watcher, address, backend, accept_changes)
             if resume != "never" and exists(paths):
