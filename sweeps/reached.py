@@ -48,15 +48,13 @@ class Reached:
     def shown(self, location: str) -> tuple[dict[str, Any] | None, str]:
         """What ``sweeps show -o json`` says of a sweep, or None and why there is nothing.
 
-        Read from here where this machine has the storage too, else by a short job on the head.
+        By a short job on the head, since a folder of the same path on this machine may be another one.
 
         Raises
         ------
         InfeasibleError
-            Storage or head did not answer.
+            The head did not answer, or could not read the storage.
         """
-        if _is_here(location):
-            return _shown_here(location)
         said = self.jobs.ask(["show", location, "-o", "json"])
         if said.exit_code == 0 and isinstance(value := said.value, dict):
             return value, ""
@@ -67,10 +65,8 @@ class Reached:
     def pull(self, job: Job, folder: Path) -> SweepPaths:
         """Copies what a sweep found, without checkpoints, to a folder here; raises as `sweeps.pulled.place`."""
         location, target = job.location, folder / job.sweep
-        if _is_here(location):
+        if is_remote(location) or (self.file is None and Path(location).is_dir()):
             return place(target, lambda beside: copy_sweep(find(location).root, beside))
-        if is_remote(location):
-            raise SweepNotFoundError(f"{location}: there is no sweep yet")
         if self.file is None:
             raise InfeasibleError(
                 f"{location} is a folder of the cluster that this machine does not have, and the Jobs server sends no "
@@ -161,17 +157,3 @@ def _connect(url: str) -> Jobs:
         ) from error
     found: Jobs = module.Jobs(url)
     return found
-
-
-def _is_here(location: str) -> bool:
-    return is_remote(location) or Path(location).is_dir()
-
-
-def _shown_here(location: str) -> tuple[dict[str, Any] | None, str]:
-    from sweeps.listing import show_sweep  # pyarrow
-    from sweeps.results import SweepResult
-
-    try:
-        return dict(show_sweep(SweepResult(find(location))).value), ""
-    except (SweepNotFoundError, SweepStateError) as error:
-        return None, str(error)
