@@ -59,8 +59,8 @@ def _knock(address: str) -> None:
     if not separator or not port.isdigit():
         return
     try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
-    except OSError as error:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError, UnicodeError) as error:
         raise InfeasibleError(
             f"no Ray cluster answers at {address} ({error}): start it, or give its address"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -140,17 +141,27 @@ def diagnose(
     return sorted(found, key=lambda finding: list(Severity).index(finding.severity))
 
 
-def missing_nodes(expected: Collection[str], living: Collection[str]) -> list[Finding]:
+def missing_nodes(expected: Collection[str], living: Collection[str], n_nodes: int) -> list[Finding]:
     """Findings for machines of a cluster file that are not in the cluster.
 
     Parameters
     ----------
     expected, living : collection of str
-        Addresses.
+        Addresses or names of the file, and addresses of the cluster, which may be of another network.
+    n_nodes : int
+        How many machines there are to be at least; with as many none is missing.
     """
-    missing = sorted(set(expected) - set(living))
+    missing = sorted(host for host in expected if not {host, _address(host)} & set(living))
+    missing = missing if len(living) < n_nodes else []
     remedy = "start Ray there again with `sweeps cluster up`, or take it out of the cluster file"
     return [Finding(Severity.ERROR, f"{ip} is in the cluster file but not in the cluster", remedy) for ip in missing]
+
+
+def _address(host: str) -> str:
+    try:
+        return socket.gethostbyname(host)
+    except OSError:  # only the machines there know the name
+        return host
 
 
 def _silent(nodes: _Nodes) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from sweeps.output import Answer, Format, columns, size_text
 from sweeps.storage import SweepPaths
 from sweeps.storage_probe import marked
 from sweeps.streams import answer
-from trainables.remote import is_remote, without_credentials
+from trainables.remote import has_credentials, is_remote, without_credentials
 
 if TYPE_CHECKING:
     from sweeps.jobs import Jobs
@@ -82,11 +82,15 @@ def from_laptop(jobs: Jobs, arguments: Sequence[str]) -> dict[str, Any]:
 
 def _through_jobs(cluster: Path | None, address: str | None, storage: str | None) -> dict[str, Any]:
     file = None if cluster is None else load_cluster(cluster)
+    if storage is not None and has_credentials(storage):
+        text = f"{without_credentials(storage)}: was given with credentials, which the cluster would keep in clear"
+        raise SpecError(f"{text}; leave them out, and give every node its own")
     from sweeps.reached import reached  # Ray, below
 
     with reached(file, address) as there:
         found = from_laptop(there.jobs, [] if storage is None else ["--storage", storage])
-        missing = missing_nodes(() if file is None else file.hosts, [node["ip"] for node in found["nodes"]])
+        living = [node["ip"] for node in found["nodes"]]
+        missing = [] if file is None else missing_nodes(file.hosts, living, file.min_nodes())
         note = [_version_note(there.jobs.differs)] if there.jobs.differs else []
         return {**found, "findings": [*map(asdict, missing), *found["findings"], *map(asdict, note)]}
 

@@ -93,15 +93,18 @@ def survey(storage: str | SweepPaths | None, *, asks_torch: bool, limit_s: float
         Seconds until a node counts as silent.
     """
     with _by_value():
-        reports = _with_facts(_living(), storage, asks_torch, limit_s)
-        problem = None
-        if storage is not None:
-            try:
-                with marked(storage) as mark:
-                    reports = _with_storage(reports, mark, limit_s)
-            except InfeasibleError as error:
-                problem = str(error)
+        reports, problem = _with_facts(_living(), storage, asks_torch, limit_s), None
+        try:
+            if storage is not None:
+                reports = _with_mark(reports, storage, limit_s)
+        except InfeasibleError as error:
+            problem = str(error)
         return Survey(_with_clocks(reports, limit_s), _shown(storage), problem)
+
+
+def _with_mark(reports: list[NodeReport], storage: str | SweepPaths, limit_s: float) -> list[NodeReport]:
+    with marked(storage) as mark:
+        return _with_storage(reports, mark, limit_s)
 
 
 @contextmanager

@@ -25,7 +25,13 @@ from sweeps.progress import Watcher
 from sweeps.records import TrialRecord
 from sweeps.results import SweepResult
 from sweeps.retention import check_keep
-from sweeps.sources import from_anywhere, import_net, load_data, read_by_nodes
+from sweeps.sources import (
+    as_submitted,
+    from_anywhere,
+    import_net,
+    load_data,
+    read_by_nodes,
+)
 from sweeps.spec import dump_spec, located
 from sweeps.stop_rules import metric_target
 from sweeps.storage import SweepPaths, recorded_search_path
@@ -242,5 +248,6 @@ def stored(paths: SweepPaths, net: NeuralNet | None = None, data: Any = None) ->
         It needs a net or data that only Python can bring, or they cannot be imported.
     """
     needed = [key for key, value in (("net", net), ("data", data)) if value is None]
-    folders = [*recorded_search_path(paths), Path.cwd()]
+    recorded = recorded_search_path(paths)
+    folders = list(dict.fromkeys([*map(as_submitted, recorded), *recorded, Path.cwd()]))
     return prepare(stored_spec(paths, needed), partial(located, paths.spec), folders, net, data)

@@ -35,6 +35,16 @@ def make_net(found: object, reference: str) -> NeuralNet:
     return made
 
 
+def as_submitted(folder: Path) -> Path:
+    """A folder of what an earlier job was submitted with, as this job has it; any other folder as it is.
+
+    Ray unpacks what is submitted into a folder of its own each time, in which the job then works.
+    """
+    parts = folder.parts
+    at = next((index for index, part in enumerate(parts) if part.startswith("_ray_pkg_")), None)
+    return folder if at is None else Path.cwd().joinpath(*parts[at + 1 :])
+
+
 def import_net(reference: str, search_path: Sequence[Path]) -> NeuralNet:
     """The net behind ``module:attribute``: an instance, or what a function returns.
 
@@ -60,6 +70,8 @@ def load_data(config: SweepConfig, folder: Path) -> tuple[Any, Any]:
     """
     description = config.data.model_dump() if config.data is not None else {}
     options = description.pop("options", {})
+    if path := description.get("path"):
+        description["path"] = _absolute(path, folder)
     try:
         return load(description | options, folder)
     except DataError as error:
@@ -90,4 +102,4 @@ def from_anywhere(config: SweepConfig, folder: Path) -> SweepConfig:
 
 
 def _absolute(path: str, folder: Path) -> str:
-    return path if "://" in path else str(folder / Path(path).expanduser())
+    return path if "://" in path else str(as_submitted(folder / Path(path).expanduser()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -103,7 +104,10 @@ def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, st
 
 
 def _is_same_path(*specs: Mapping[str, str]) -> bool:
-    paths = [PurePath(json.loads(spec.get("data.path", '""'))) for spec in specs]
+    # Ray unpacks what is submitted into a folder of another name each time.
+    paths = [PurePath(re.sub(r"^.*/_ray_pkg_[^/]+/", "", json.loads(spec.get("data.path", '""')))) for spec in specs]
+    if len(set(paths)) == 1:
+        return True
     kept, asked = sorted(paths, key=PurePath.is_absolute, reverse=True)
     return not asked.is_absolute() and kept.is_absolute() and kept.parts[-len(asked.parts) :] == asked.parts
 

@@ -15,7 +15,7 @@ from ray import tune
 
 from trainables.checkpoint import trial_name
 from trainables.devices import claim, release, see_only
-from trainables.job import PackedJob
+from trainables.job import PackedJob, TrialJob
 from trainables.tensors import TensorData
 from trainables.trial import TrialRun, tune_result
 from trainables.uncollected import stay
@@ -81,6 +81,7 @@ class NetTrainable(tune.Trainable):
         see_only(gpu_share)  # first of all: the user's modules may ask CUDA when they are imported
         torch.set_num_threads(max(1, int(share.get("CPU", 1))))
         unpacked = job.unpack()
+        _refuse_other_storage(unpacked)
         device = claim(gpu_share, unpacked.net.device)
         self._job = unpacked if device is None else unpacked.on_device(device)
         self._data = TensorData(self._job.data)
@@ -161,6 +162,15 @@ class NetTrainable(tune.Trainable):
             with self._guarded(self._run.training.epoch):
                 self._run.close()
         self._run = None
+
+
+def _refuse_other_storage(job: TrialJob) -> None:
+    # A machine that joined after the sweep began was not asked before. A driver makes the folder before any trial.
+    if job.mirror is None and not job.trials.is_dir():
+        raise RuntimeError(
+            f"{job.trials} is not on {socket.gethostname()}: a sweep on several machines needs a storage that each of "
+            "them reaches; mount it there, or use an object store"
+        )
 
 
 def _ray_node() -> str | None:

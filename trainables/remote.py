@@ -238,6 +238,14 @@ def without_credentials(uri: str) -> str:
     return urlunsplit((scheme, place.rpartition("@")[2], path, urlencode(options, safe=":/"), ""))
 
 
+def has_credentials(uri: str) -> bool:
+    """Whether a URI says more than `without_credentials` would show; a path has none."""
+    if not is_remote(uri):
+        return False
+    _, place, _, query, _ = urlsplit(uri)
+    return "@" in place or any(word in key.lower() for key, _ in parse_qsl(query) for word in _SECRETS)
+
+
 def _connect(uri: str) -> tuple[fs.FileSystem, str]:
     try:
         filesystem, path = fs.FileSystem.from_uri(uri)

@@ -154,7 +154,7 @@ def test_a_skewed_clock_is_a_warning(ahead_s, said):
 
 
 def test_a_machine_of_the_file_that_is_not_there_is_an_error():
-    (finding,) = missing_nodes(["10.0.0.1", "10.0.0.2"], ["10.0.0.1"])
+    (finding,) = missing_nodes(["10.0.0.1", "10.0.0.2"], ["10.0.0.1"], 2)
     assert finding.severity is Severity.ERROR
     assert finding.cause.startswith("10.0.0.2 ")
 

@@ -8,7 +8,14 @@ import nets
 import pytest
 
 from sweeps.errors import SpecError
-from sweeps.sources import from_anywhere, import_net, load_data, make_net, read_by_nodes
+from sweeps.sources import (
+    as_submitted,
+    from_anywhere,
+    import_net,
+    load_data,
+    make_net,
+    read_by_nodes,
+)
 from sweeps.spec import build_config
 
 SPEC = {
@@ -110,3 +117,11 @@ def test_files_are_named_alike_for_all_machines(path, found, monkeypatch):
 def test_other_data_are_sent_by_the_driver(data):
     config = build_config({**SPEC, **({"data": data} if data else {})})
     assert read_by_nodes(config, Path("/here")) is None
+
+
+def test_what_a_job_was_submitted_with_is_found_where_a_later_job_has_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert as_submitted(Path("/tmp/ray/working_dir_files/_ray_pkg_1f/examples/digits")) == tmp_path / "examples/digits"
+    assert as_submitted(Path("/mnt/project/examples")) == Path("/mnt/project/examples")
+    config = build_config({**SPEC, "data": {**PARQUET, "path": "/tmp/ray/_ray_pkg_1f/rows.parquet"}})
+    assert read_by_nodes(config, Path("/here"))["path"] == str(tmp_path / "rows.parquet")

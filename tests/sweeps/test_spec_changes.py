@@ -101,3 +101,12 @@ def test_other_edits_are_told():
 
 def test_nothing_is_told_of_a_spec_that_is_the_same_but_for_an_absolute_path(tmp_path):
     assert refuse_spec_changes(spec_leaves(stored(SPEC, tmp_path)), spec_leaves(build_config(SPEC)), accept=False) == []
+
+
+def test_a_file_that_was_submitted_again_has_not_moved():
+    def of(path):
+        return build_config({**SPEC, "data": {"type": "npz", "path": path}})
+
+    before, after = (of(f"/tmp/ray/working_dir_files/_ray_pkg_{name}/rows.npz") for name in ("1f", "2e"))
+    assert spec_differences(after, before) == []
+    assert spec_differences(of("/tmp/ray/working_dir_files/_ray_pkg_2e/other.npz"), before)

@@ -27,6 +27,7 @@ from trainables.objective import Objective
 @pytest.fixture
 def job(tmp_path):
     data = TrialData.make(*nets.make_data(), target="classifier")
+    (tmp_path / "trials").mkdir()
     return TrialJob(nets.make_net(), data, Objective("valid_acc", maximize=True), tmp_path / "trials")
 
 

@@ -28,6 +28,7 @@ from trainables.trial import TrialRun
 @pytest.fixture
 def job(tmp_path: Path) -> TrialJob:
     data = TrialData.make(*nets.make_data(), target="classifier")
+    (tmp_path / "trials").mkdir()
     return TrialJob(nets.make_net(), data, Objective("valid_acc", maximize=True), tmp_path / "trials", rungs=(1, 2))
 
 
@@ -220,4 +221,11 @@ def test_a_trial_trains_on_the_card_within_its_share(make):
 
 
 def _elsewhere(job: TrialJob, trials: Path, **changes: Any) -> TrialJob:
+    trials.mkdir(exist_ok=True)
     return TrialJob(**{**vars(job), "trials": trials, **changes})
+
+
+def test_a_machine_that_does_not_have_the_storage_is_named(make, job, tmp_path):
+    elsewhere = TrialJob(**{**vars(job), "trials": tmp_path / "not-mounted" / "trials"})
+    with pytest.raises(RuntimeError, match=r"not-mounted/trials is not on .*mount it there, or use an object store"):
+        make({"max_epochs": 1}, job=elsewhere)
