@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import stat
-import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from typing import Any
 
 from jsonschema import Draft7Validator, ValidationError  # type: ignore[import-untyped]  # published without type information
 
+from sweeps.command_checks import START, command_problems
 from sweeps.errors import InfeasibleError, Problem, did_you_mean
 
 TOKEN_MOUNT = ".ray/auth_token"
@@ -22,16 +22,24 @@ DEFAULT_MAX_WORKERS = 2
 """What Ray takes for `max_workers` where machines come from a provider."""
 
 _PROVIDERS = ("local", "aws", "gcp", "azure", "aliyun", "vsphere", "external", "fake_multinode")
-_NOT_FOR_FILES = {"no_restart"}  # in the schema, but only a flag of Ray's command may set it
-_COMMANDS = (
-    "initialization_commands",
-    "setup_commands",
-    "head_setup_commands",
-    "worker_setup_commands",
-    "head_start_ray_commands",
-    "worker_start_ray_commands",
+_OF_EVERY_PROVIDER = (
+    "type",
+    "use_internal_ips",
+    "use_external_head_ip",
+    "disable_node_updaters",
+    "disable_launch_config_check",
+    "foreground_node_launch",
+    "worker_liveness_check",
 )
-_START = {"head_start_ray_commands": "head", "worker_start_ray_commands": "worker"}
+_OF_PROVIDER = {  # what Ray reads below `provider`; its schema lets everything through there
+    "local": ("head_ip", "worker_ips", "external_head_ip"),
+    "aws": (
+        *("region", "availability_zone", "cache_stopped_nodes"),
+        *("key_pair", "security_group", "aws_credentials", "cloudwatch"),
+    ),
+    "gcp": ("region", "availability_zone", "project_id", "cache_stopped_nodes", "gcp_credentials"),
+}
+_NOT_FOR_FILES = {"no_restart"}  # in the schema, but only a flag of Ray's command may set it
 _WORDS = {
     "array": "a list",
     "boolean": "true or false",
@@ -40,11 +48,7 @@ _WORDS = {
     "object": "a mapping",
     "string": "text",
 }
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_TOKEN_MODE = re.compile(r"RAY_AUTH_MODE=[\"']?token\b")
-_DASHBOARD_HOST = re.compile(r"--dashboard-host[= ][\"']?([^\s\"';]+)")
-_PROFILE = re.compile(r"(>>?|\btee\b)[^|;&]*(bashrc|profile|/etc/environment)")  # written, not only read
 
 
 def cluster_problems(data: Any) -> list[Problem]:
@@ -129,8 +133,12 @@ def _provider_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     if kind not in _PROVIDERS:
         yield Problem(f"unknown provider {kind}; {did_you_mean(kind, _PROVIDERS)}", "provider.type")
         return
+    allowed = (*_OF_EVERY_PROVIDER, *_OF_PROVIDER.get(kind, provider))
+    for key in provider:
+        if key not in allowed:
+            yield Problem(f"unknown key; {did_you_mean(key, allowed)}", f"provider.{key}")
     yield from _local_problems(data, provider) if kind == "local" else _cloud_problems(data)
-    for key, who in _START.items():
+    for key, who in START.items():
         if key not in data:
             text = f"required; what Ray would start on the {who} by default has no token authentication"
             yield Problem(text, key)
@@ -152,6 +160,9 @@ def _local_problems(data: Mapping[str, Any], provider: Mapping[str, Any]) -> Ite
     for key in ("available_node_types", "head_node_type"):
         if key in data:
             yield Problem("not for provider local; Ray counts the CPUs and GPUs of the hosts", key)
+    if data.get("docker"):
+        text = "not for provider local; `down` cannot end what runs in containers there. Take it out"
+        yield Problem(text, "docker")
 
 
 def _cloud_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
@@ -201,58 +212,6 @@ def _key_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(f"ssh refuses a key that others may read; chmod 600 {given}", "auth.ssh_private_key")
 
 
-def _command_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
-    lists = {key: data.get(key, []) for key in _COMMANDS}
-    for name, kind in data.get("available_node_types", {}).items():
-        for key in ("initialization_commands", "worker_setup_commands"):
-            lists[f"available_node_types.{name}.{key}"] = kind.get(key, [])
-    for key, commands in lists.items():
-        for index, command in enumerate(commands):
-            yield from _shell_problems(command, f"{key}.{index}")
-    everywhere = any(_keeps_token_mode(command) for command in lists["setup_commands"])
-    for key, who in _START.items():
-        is_set = everywhere or any(_keeps_token_mode(command) for command in lists[f"{who}_setup_commands"])
-        if key not in data:
-            continue  # which has been said
-        yield from _start_problems(key, who, lists[key], is_set)
-
-
-def _shell_problems(command: str, where: str) -> Iterator[Problem]:
-    try:
-        checked = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise InfeasibleError(f"commands are checked by bash, which does not start here: {error}") from error
-    if checked.returncode:
-        reason = checked.stderr.strip().splitlines()[0].rpartition(": ")[2] if checked.stderr else "not a command"
-        hint = "; YAML takes ' #' as the beginning of a comment" if "EOF" in reason else ""
-        yield Problem(f"bash cannot read it: {reason}{hint}", where)
-
-
-def _keeps_token_mode(command: str) -> bool:
-    """Whether a setup command has later commands, each in a shell of its own, use token authentication."""
-    return bool(_TOKEN_MODE.search(command) and _PROFILE.search(command))
-
-
-def _start_problems(key: str, who: str, commands: list[str], is_token_set: bool) -> Iterator[Problem]:
-    needed = {"head": "--head", "worker": "--address"}[who]
-    starts = [(index, command) for index, command in enumerate(commands) if "ray start" in command]
-    if not starts:
-        yield Problem(f"has no `ray start {needed} ...`; nothing would start on the {who}", key)
-    for index, command in starts:
-        where = f"{key}.{index}"
-        if not re.search(rf"{needed}(?![\w-])", command):
-            yield Problem(f"`ray start` without {needed} starts no {who}; add it", where)
-        if who == "head" and "--autoscaling-config" not in command:
-            yield Problem("no worker would ever start; add --autoscaling-config=~/ray_bootstrap_config.yaml", where)
-        if not (is_token_set or _TOKEN_MODE.search(command)):
-            text = "starts Ray open to everybody; write `RAY_AUTH_MODE=token ray start ...`, or let a setup command add"
-            yield Problem(f"{text} `export RAY_AUTH_MODE=token` to ~/.bashrc", where)
-        host = _DASHBOARD_HOST.search(command)
-        if host and host[1] not in _LOOPBACK:
-            text = f"--dashboard-host={host[1]} opens the Jobs server to the network; leave it out or give 127.0.0.1"
-            yield Problem(text, where)
-
-
 def _mount_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     mounts = data.get("file_mounts", {})
     for there, here in mounts.items():
@@ -266,4 +225,4 @@ def _mount_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(text, "file_mounts")
 
 
-_CHECKS = (_name_problems, _provider_problems, _node_problems, _key_problems, _command_problems, _mount_problems)
+_CHECKS = (_name_problems, _provider_problems, _node_problems, _key_problems, command_problems, _mount_problems)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,8 @@ class ClusterFile:
     node_types : tuple of NodeType
         Every kind of machine; with provider `local` the head, then the workers.
     """
+
+    # More methods than the budget of eight, as each is one thing that the file says.
 
     path: Path
     data: Mapping[str, Any]
@@ -123,12 +127,19 @@ class ClusterFile:
         return 1 + min(_max_workers(self.data), sum(kind.max_workers for kind in self.node_types))
 
     def growth(self) -> list[dict[str, float]]:
-        """What machines may come: `{"cpus", "gpus", "count"}` for every kind of worker whose numbers are known."""
-        return [
-            {"cpus": kind.cpus, "gpus": kind.gpus, "count": min(kind.max_workers, _max_workers(self.data))}
-            for kind in self.node_types
-            if kind.max_workers and kind.cpus is not None and kind.gpus is not None
-        ]
+        """What machines a provider may add: `{"cpus", "gpus", "count"}` for every kind whose numbers are known.
+
+        Together they are no more than `max_workers`; of each kind there is one before there are two, those with most
+        GPUs first. With provider `local` none, since its machines are there already.
+        """
+        if self.provider == "local":
+            return []
+        known = [kind for kind in self.node_types if kind.cpus is not None and kind.gpus is not None]
+        known.sort(key=lambda kind: -(kind.gpus or 0))
+        most = max((kind.max_workers for kind in known), default=0)
+        turns = (kind for turn in range(most) for kind in known if kind.max_workers > turn)
+        counts = Counter(islice(turns, _max_workers(self.data)))
+        return [{"cpus": kind.cpus or 0, "gpus": kind.gpus or 0, "count": n} for kind, n in counts.items()]
 
     def require(self, resources: ResourcesConfig) -> None:
         """Refuses a sweep whose trials fit no kind of machine.

@@ -16,7 +16,7 @@ from sweeps.output import Answer, columns, fields
 from sweeps.ray_command import run_ray
 from sweeps.tunnel import on_head
 
-_MARK = "node-report:"  # as in `node_report`
+_MARK = "node-report:"  # begins the line of the report, among what shells write
 _ANSWER_S = 60
 
 
@@ -71,11 +71,11 @@ def ask_head(cluster: ClusterFile) -> ClusterStatus:
         The head cannot be reached, refuses the key or has no Ray that answers.
     """
     script = files("sweeps").joinpath("node_report.py").read_text()
-    command = f"RAY_AUTH_MODE=token python -c {shlex.quote(script)}"
+    command = f"RAY_AUTH_MODE=token python -c {shlex.quote(script)} {_MARK}"
     try:
         text = _output(cluster, command)
     except InfeasibleError as error:
-        hint = f"sweeps cluster up {cluster.path} starts it"
+        hint = f"sweeps cluster up {shlex.quote(str(cluster.path))} starts it"
         raise InfeasibleError(f"the head of {cluster.name} does not answer: {error}; {hint}") from error
     return read_report(cluster, text)
 
@@ -126,7 +126,7 @@ def status_answer(status: ClusterStatus) -> Answer:
 
 
 def _output(cluster: ClusterFile, command: str) -> str:
-    if cluster.head_ip is not None and not cluster.data.get("docker"):
+    if cluster.head_ip is not None:
         return on_head(cluster, command, _ANSWER_S)
     ended = run_ray(cluster, "exec", command, "--disable-usage-stats", timeout_s=_ANSWER_S)
     if ended.code:

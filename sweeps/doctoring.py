@@ -85,6 +85,8 @@ def _through_jobs(cluster: Path | None, address: str | None, storage: str | None
     if storage is not None and has_credentials(storage):
         text = f"{without_credentials(storage)}: was given with credentials, which the cluster would keep in clear"
         raise SpecError(f"{text}; leave them out, and give every node its own")
+    if storage is not None and not is_remote(storage) and not Path(storage).is_absolute():
+        raise SpecError(f"storage {storage} is relative to a folder of each machine; give an absolute path, or a URI")
     from sweeps.reached import reached  # Ray, below
 
     with reached(file, address) as there:

@@ -29,6 +29,8 @@ _CONNECT_S = 10.0
 _EVERY_S = 0.3
 _ANSWER_S = 120.0
 _END_S = 30.0
+# Far longer than whoever asked takes to read what a job said.
+_READ_S = 600.0
 _ASKING = "sweeps-ask-"
 # Over the address that it is given, Ray's client prefers these.
 _ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
@@ -173,9 +175,8 @@ class Jobs:
         InfeasibleError
             It took longer.
         """
-        for left in self.all():  # one that is deleted right at its end, Ray's monitor of it may write down again
-            if left.id.startswith(_ASKING) and left.is_over:
-                self._forget(left.id)
+        for left in _unread(self.all()):  # one deleted right at its end, Ray's monitor of it may write down again
+            self._forget(left)
         job = f"{_ASKING}{uuid4().hex[:12]}"
         with self._answering():
             self._client.submit_job(entrypoint=_command(arguments), submission_id=job)
@@ -234,6 +235,14 @@ def _refuse_silence(address: str) -> None:
             f"nobody answers at {address}: {error.strerror or error}; give the address of the head's Jobs server, "
             "which listens on the head itself only: http://127.0.0.1:8265 through a tunnel, or --cluster FILE"
         ) from error
+
+
+def _unread(jobs: Sequence[Job]) -> list[str]:
+    """The short jobs that nobody waits for any more; by the head's clock, which the newest job tells."""
+    times = {job.id: job.ended_s or job.started_s or 0.0 for job in jobs}
+    last = max(times.values(), default=0.0)
+    asking = [job.id for job in jobs if job.id.startswith(_ASKING) and job.is_over]
+    return [job for job in asking if last - times[job] > _READ_S]
 
 
 def _about_token(address: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from sweeps.cluster_file import ClusterFile
 from sweeps.cluster_status import ClusterStatus, ask_head
@@ -17,11 +20,14 @@ from sweeps.errors import InfeasibleError
 from sweeps.launch_log import telling_line
 from sweeps.ray_command import run_ray
 from sweeps.ssh import CONNECT_S
-from sweeps.tunnel import head_address, ssh_of
+from sweeps.tunnel import find_head, ssh_of
 
 NODES_S = 300.0
-"""Seconds that the nodes may take after the head."""
+"""Seconds that named hosts may take after the head."""
+BOOT_S = 1800.0
+"""Seconds that machines of a provider may take after the head: they boot first, and install all that a sweep needs."""
 
+T = TypeVar("T")
 Tell = Callable[[str], None]
 
 _UP_S = 3600
@@ -29,15 +35,33 @@ _DOWN_S = 600
 _HOST_S = 90
 _LOOK_S = 1.0
 _PATIENCE = 3  # so often in a row a new head may fail to answer
-_RUNNING = "cat /proc/[0-9]*/comm 2>/dev/null | grep -xE 'raylet|gcs_server' | sort -u | tr '\\n' ' '"
-_LEFT = "left:"
+
+# The user's own processes of Ray, by the ends of their programs' paths; those of root are all, as root's `ray stop` is.
+_OF_RAY = (
+    r"/(raylet/raylet|gcs/gcs_server|dashboard/dashboard\.py|_private/monitor\.py|_private/log_monitor\.py"
+    r"|workers/default_worker\.py|ray_process_reaper\.py)$|^ray\.util\.client\.server$|^ray::[A-Za-z]*"
+)
+_RUNNING = (
+    'me=$(id -u); set --; for p in /proc/[0-9]*; do [ "$me" = 0 ] || [ -O "$p" ] && set -- "$@" "$p/cmdline"; done; '
+    f"grep -ahozE '{_OF_RAY}' \"$@\" 2>/dev/null | tr '\\0' '\\n' | sed 's|.*/||' | sort -u | tr '\\n' ' '"
+)
+_RAN, _LEFT = "ran:", "left:"
+_ENDS_MACHINES = "to shut down"  # what `ray down` says of machines that there are
 _STOP = (
-    "ray stop --force >/dev/null 2>&1; "
+    f'echo "{_RAN}$({_RUNNING})"; ray stop --force >/dev/null 2>&1; '
     f'for _ in $(seq 30); do left="$({_RUNNING})"; [ -z "$left" ] && break; sleep 0.5; done; echo "{_LEFT}$left"'
 )
 
 
-def up(cluster: ClusterFile, tell: Tell, nodes_s: float = NODES_S) -> ClusterStatus:
+@dataclass(frozen=True)
+class _Stopped:
+    """What of Ray ran on a host before it was stopped, and why it may still run."""
+
+    ran: str
+    wrong: str | None
+
+
+def up(cluster: ClusterFile, tell: Tell, nodes_s: float | None = None) -> ClusterStatus:
     """Starts a cluster and waits for all the nodes that it begins with.
 
     Parameters
@@ -46,8 +70,8 @@ def up(cluster: ClusterFile, tell: Tell, nodes_s: float = NODES_S) -> ClusterSta
         Which; checked.
     tell : callable
         Called with lines on how it goes.
-    nodes_s : float
-        Seconds that the nodes may take after the head.
+    nodes_s : float, optional
+        Seconds that the nodes may take after the head; by default `NODES_S`, or `BOOT_S` with machines of a provider.
 
     Returns
     -------
@@ -64,13 +88,13 @@ def up(cluster: ClusterFile, tell: Tell, nodes_s: float = NODES_S) -> ClusterSta
     _check_hosts(cluster, tell)
     try:
         _launch(cluster, tell)
-        return _wait_for_nodes(cluster, tell, nodes_s)
+        return _wait_for_nodes(cluster, tell, _patience(cluster) if nodes_s is None else nodes_s)
     except InfeasibleError as error:
         tell("that failed; bringing down what was started")
         raise InfeasibleError(_and_down(cluster, tell, str(error))) from error
     except KeyboardInterrupt:
         where = ", ".join(cluster.hosts) or f"the machines of {cluster.name}"
-        tell(f"interrupted; Ray may run on {where}: sweeps cluster down {cluster.path} ends it")
+        tell(f"interrupted; Ray may run on {where}: sweeps cluster down {_path(cluster)} ends it")
         raise
 
 
@@ -91,14 +115,18 @@ def down(cluster: ClusterFile, tell: Tell) -> None:
     """
     tell(f"ending {cluster.name}")
     # By itself `ray down` asks only the head of named hosts to stop; workers would go on for a minute, or for ever.
-    head, workers = cluster.hosts[:1], cluster.hosts[1:]
-    left = {**_ask_all(head, stop := partial(_stop, cluster)), **_ask_all(workers, stop)}  # a head restarts its workers
-    if left:
-        raise InfeasibleError("\n".join(left.values()))
+    stop = partial(_stop, cluster)
+    stopped = [*_ask_all(cluster.hosts[:1], stop), *_ask_all(cluster.hosts[1:], stop)]  # a head restarts its workers
+    if wrong := [one.wrong for one in stopped if one.wrong]:
+        raise InfeasibleError("\n".join(wrong))
     ended = run_ray(cluster, "down", "-y", timeout_s=_DOWN_S)
     if ended.code != 0:
         raise InfeasibleError(f"ray down failed: {telling_line(ended.text) or 'see the log'} ({ended.log})")
-    tell(f"{cluster.name} is down" + (f": no Ray is left on {', '.join(cluster.hosts)}" if cluster.hosts else ""))
+    where = f": no Ray is left on {', '.join(cluster.hosts)}" if cluster.hosts else ""
+    if any(one.ran for one in stopped) or _ENDS_MACHINES in ended.text:
+        tell(f"{cluster.name} is down{where}")
+    else:
+        tell(f"nothing of {cluster.name} was running{where}")
 
 
 def make_token(path: Path) -> str:
@@ -147,28 +175,29 @@ def _check_hosts(cluster: ClusterFile, tell: Tell) -> None:
         _refuse_running_head(cluster)
         return
     tell(f"asking {len(cluster.hosts)} hosts through ssh")
-    found = _ask_all(cluster.hosts, partial(_refusal, cluster))
+    found = [why for why in _ask_all(cluster.hosts, partial(_refusal, cluster)) if why is not None]
     if found:
-        raise InfeasibleError("\n".join(found.values()))
+        raise InfeasibleError("\n".join(found))
 
 
 def _refuse_running_head(cluster: ClusterFile) -> None:
-    try:
-        address = head_address(cluster)
-    except InfeasibleError:
+    address = find_head(cluster)
+    if address is None:
         return
-    text = f"{cluster.name} is up already, its head is {address}; sweeps cluster status {cluster.path} shows it"
-    raise InfeasibleError(f"{text}, sweeps cluster down ends it")
+    text = f"{cluster.name} is up already, its head is {address}; sweeps cluster status {_path(cluster)} shows it"
+    raise InfeasibleError(f"{text}, sweeps cluster down {_path(cluster)} ends it")
 
 
 def _refusal(cluster: ClusterFile, host: str) -> str | None:
     ssh = ssh_of(cluster)
     try:
-        running = ssh.finish(host, ssh.command(ssh.at(host), _RUNNING), 2 * CONNECT_S).strip()
+        running = ssh.finish(host, ssh.command(ssh.at(host), f"bash -c {shlex.quote(_RUNNING)}"), 2 * CONNECT_S).strip()
     except InfeasibleError as error:
         return str(error)
     if running:
-        return f"{host} runs Ray already ({running}), which `up` would end; sweeps cluster down {cluster.path} does so"
+        return (
+            f"{host} runs Ray already ({running}), which `up` would end; sweeps cluster down {_path(cluster)} does so"
+        )
     return None
 
 
@@ -217,18 +246,28 @@ def _and_down(cluster: ClusterFile, tell: Tell, reason: str) -> str:
     return reason
 
 
-def _stop(cluster: ClusterFile, host: str) -> str | None:
+def _stop(cluster: ClusterFile, host: str) -> _Stopped:
     try:
         text = ssh_of(cluster).run(host, _STOP, _HOST_S)
     except InfeasibleError as error:
-        return f"{error}; Ray may still run there"
-    left = text.rpartition(_LEFT)[2].strip()
-    return f"{host} still runs {left} after ray stop --force; log in and end it" if left else None
+        return _Stopped("", f"{error}; Ray may still run there")
+    before, _, left = text.rpartition(_LEFT)
+    ran, left = before.rpartition(_RAN)[2].strip(), left.strip()
+    return _Stopped(ran, f"{host} still runs {left} after ray stop --force; log in and end it" if left else None)
 
 
-def _ask_all(hosts: Sequence[str], ask: Callable[[str], str | None]) -> Mapping[str, str]:
-    """What is wrong with each of the hosts, asked all at once."""
+def _ask_all(hosts: Sequence[str], ask: Callable[[str], T]) -> list[T]:
+    """What each of the hosts says, asked all at once."""
     if not hosts:
-        return {}
+        return []
     with ThreadPoolExecutor(len(hosts)) as pool:
-        return {host: found for host, found in zip(hosts, pool.map(ask, hosts), strict=True) if found is not None}
+        return list(pool.map(ask, hosts))
+
+
+def _patience(cluster: ClusterFile) -> float:
+    return NODES_S if cluster.hosts else BOOT_S
+
+
+def _path(cluster: ClusterFile) -> str:
+    """The file's path, for a shell."""
+    return shlex.quote(str(cluster.path))

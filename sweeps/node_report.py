@@ -13,15 +13,12 @@ from pathlib import Path
 
 import ray
 
-MARK = "node-report:"
-"""Begins the line, among what shells write."""
-
 _LOG = Path("/tmp/ray/session_latest/logs/monitor.out")
 _LOG_BYTES = 60_000
 
 
 def main() -> None:
-    """Connects to the Ray of this machine and writes the line."""
+    """Connects to the Ray of this machine and writes the line, which begins with what is given as an argument."""
     ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     available = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
     nodes = [
@@ -38,7 +35,7 @@ def main() -> None:
     status = subprocess.run(["ray", "status"], capture_output=True, text=True, check=False)
     log = _LOG.read_bytes()[-_LOG_BYTES:].decode(errors="replace") if _LOG.exists() else ""
     report = {"ray": ray.__version__, "nodes": nodes, "status": status.stdout, "log": log}
-    sys.stdout.write(f"\n{MARK}{json.dumps(report)}\n")
+    sys.stdout.write(f"\n{sys.argv[1]}{json.dumps(report)}\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -76,6 +77,7 @@ def place(target: Path, bring: Callable[[Path], None]) -> SweepPaths:
                 "give another folder (--to DIR), or move it away"
             )
         _add_tables(SweepPaths(beside))
+        SweepPaths(beside).copy_mark.write_text(json.dumps({"of": brought.get("uri")}) + "\n", encoding="utf-8")
         _replace(beside, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from sweeps.errors import InfeasibleError, SpecError, SweepNotFoundError, SweepStateError
 from sweeps.launch_plan import dashboard_port
@@ -65,7 +66,9 @@ class Reached:
     def pull(self, job: Job, folder: Path) -> SweepPaths:
         """Copies what a sweep found, without checkpoints, to a folder here; raises as `sweeps.pulled.place`."""
         location, target = job.location, folder / job.sweep
-        if is_remote(location) or (self.file is None and Path(location).is_dir()):
+        if is_remote(location):
+            return _pull_from_store(location, target)
+        if self.file is None and Path(location).is_dir():
             return place(target, lambda beside: copy_sweep(find(location).root, beside))
         if self.file is None:
             raise InfeasibleError(
@@ -130,15 +133,14 @@ def reached(cluster: ClusterFile | None, address: str | None) -> Iterator[Reache
     if (cluster is None) == (address is None):
         raise SpecError("give the cluster: either --cluster FILE, or --address http://HOST:8265")
     if cluster is None:
-        url = str(address)
-        if not url.startswith(("http://", "https://")):
-            raise SpecError(f"--address {url}: a Jobs server has a URL; give http://HOST:8265, or --cluster FILE")
+        url = _url(str(address))
         yield Reached(_connect(url), None, f"--address {shlex.quote(url)}")
         return
     from sweeps.tunnel import tunnel  # nothing that is needed elsewhere
 
     # Read by Ray when it is imported.
     os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(cluster.token_file)})
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray prefers it to the file
     with tunnel(cluster, dashboard_port(cluster)) as url:
         yield Reached(_connect(url), cluster, f"--cluster {shlex.quote(str(cluster.path))}")
 
@@ -146,6 +148,29 @@ def reached(cluster: ClusterFile | None, address: str | None) -> Iterator[Reache
 def growth_of(cluster: ClusterFile | None) -> list[Mapping[str, float]] | None:
     """What machines a cluster may add, or None where its file does not say."""
     return None if cluster is None else list(cluster.growth())
+
+
+def _url(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+        host.encode("idna")  # as whatever connects does
+        is_known = parts.scheme in ("http", "https") and host and parts.port != 0
+    except ValueError:  # which UnicodeError is
+        is_known = False
+    if not is_known:
+        raise SpecError(f"--address {address}: a Jobs server has a URL; give http://HOST:8265, or --cluster FILE")
+    return parts.geturl()  # its scheme in lower case, as Ray wants it
+
+
+def _pull_from_store(location: str, target: Path) -> SweepPaths:
+    try:
+        return place(target, lambda beside: copy_sweep(find(location).root, beside))
+    except InfeasibleError as error:
+        raise InfeasibleError(
+            f"{error}; this machine reads the store itself, with its own credentials and not with the cluster's: give "
+            "it some that may read there (AWS_ACCESS_KEY_ID and the like)"
+        ) from error
 
 
 def _connect(url: str) -> Jobs:

@@ -83,7 +83,7 @@ def capacity(config: ResourcesConfig, nodes: Sequence[Node]) -> str:
     at_once, most = slots(config, nodes), sum(_on_node(config, node) for node in nodes)
     kinds = Counter(node for node in nodes if node.cpus or node.gpus)
     found = ", ".join(
-        f"{count} machine{'s' * (count > 1)} with {node.cpus:g} CPU and {node.gpus:g} GPU"
+        f"{count} machine{'s' * (count > 1)} with {node.cpus:g} CPU and {node.gpus:g} GPU{' each' * (count > 1)}"
         for node, count in kinds.items()
     )
     said = f"{found or 'no machine yet'}: {at_once} trial{'s' * (at_once > 1)} at once"

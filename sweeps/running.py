@@ -133,11 +133,12 @@ def stop(
     paths = storage.find(sweep, storage_dir)
     holder = lock.holder(paths)
     if holder is None:
-        raise SweepStateError(f"{paths.location} is not running, so there is nothing to stop")
+        copied = "; it was pulled from a cluster: stop it there (--cluster FILE)" if paths.copy_mark.exists() else ""
+        raise SweepStateError(f"{paths.location} is not running, so there is nothing to stop{copied}")
     lock.ask_to_stop(paths, now=now)
     how = "running trials are saved at the end of their epoch" if now else "running trials finish, no new ones start"
     typer.echo(f"asked {holder} to stop: {how}")
 
 
 def _is_jobs_server(address: str | None) -> bool:
-    return address is not None and address.startswith(("http://", "https://"))
+    return address is not None and address.lower().startswith(("http://", "https://"))

@@ -60,7 +60,7 @@ class Ssh:
             "ServerAliveCountMax": "3",
             "LogLevel": "ERROR",
             "StrictHostKeyChecking": "accept-new" if self.known_hosts else "no",
-            "UserKnownHostsFile": str(self.known_hosts or "/dev/null"),
+            "UserKnownHostsFile": f'"{self.known_hosts or "/dev/null"}"',  # without quotes, a blank ends the name
         }
         if self.keys:
             options["IdentitiesOnly"] = "yes"
@@ -99,14 +99,6 @@ class Ssh:
         words = self.command(self.at(host), f"bash --login -c -i {shlex.quote(script)}")
         return self.finish(host, words, timeout_s)
 
-    def check(self, host: str) -> str | None:
-        """Why nobody can log in there; None if one can."""
-        try:
-            self.finish(host, self.command(self.at(host), "true"), 2 * CONNECT_S)
-        except InfeasibleError as error:
-            return str(error)
-        return None
-
     def finish(self, host: str, words: Sequence[str], timeout_s: float) -> str:
         """Runs a command of ssh's, or one that uses ssh, to its end; returns and raises as `run`."""
         if self.known_hosts is not None:
@@ -140,7 +132,7 @@ class Ssh:
         for sign, cause in _CAUSES.items():
             if any(sign in line for line in telling):
                 keys = "".join(f" {key}" for key in self.keys) + f" for user {self.user}"
-                return f"{host} {cause.format(host=host, keys=keys, known_hosts=self.known_hosts)}"
+                return f"{host} {cause.format(host=host, keys=keys, known_hosts=shlex.quote(str(self.known_hosts)))}"
         failed = [line for line in telling if line.startswith("rsync") and "failed" in line]  # rsync says more after it
         last = failed[0] if failed else telling[-1] if telling else f"exit code {code}"
         if code == 255:

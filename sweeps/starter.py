@@ -68,9 +68,9 @@ def cluster_text(template: Template, origin: Origin, python: str) -> str:
 def next_steps(template: Template, texts: Mapping[Path, str]) -> list[str]:
     """The command lines that come after the files of a template were written."""
     if template is Template.KUBERAY:
-        steps: Sequence[str] = ("kubectl apply -f {}",)
+        steps: Sequence[str] = ("put your image and volume into {}", "kubectl apply -f {}")
     elif template in _CLUSTER_FILES:
-        steps = ("sweeps cluster validate {}", "sweeps cluster up {}")
+        steps = ("put your machines and keys into {}", "sweeps cluster validate {}", "sweeps cluster up {}")
     else:
         steps = _NET_STEPS
     return [step.format(next(iter(texts))) for step in steps]

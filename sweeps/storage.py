@@ -119,6 +119,11 @@ class SweepPaths:
         return self.root / "stop.json"
 
     @property
+    def copy_mark(self) -> Path:
+        """copied.json: says that the directory was pulled from a cluster."""
+        return self.root / "copied.json"
+
+    @property
     def trials(self) -> Path:
         """Folder with one folder of checkpoints a trial."""
         return self.root / "trials"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from sweeps.config import SweepConfig
 from sweeps.errors import InfeasibleError, Problem, SpecError
 from sweeps.package import Package
 from sweeps.submitted import Job
-from trainables.remote import is_remote, without_credentials
+from trainables.remote import has_credentials, is_remote, without_credentials
 
 _SUPERVISOR = ("python", "-m", "sweeps.supervisor")
 _ENVIRONMENT = {
@@ -53,7 +52,7 @@ class Submission:
         """By which the job is found again; the cluster's memory of the sweep."""
         return {"sweep": self.sweep, "storage": self.storage, "location": self.location}
 
-    def lines(self, job: str, where: str) -> list[str]:
+    def lines(self, job: str, where: str, reference: str) -> list[str]:
         """Says to a person what was submitted and what to type next.
 
         Parameters
@@ -62,8 +61,10 @@ class Submission:
             The job's id.
         where : str
             How a command line names the cluster: ``--cluster cluster.yaml``.
+        reference : str
+            How it names the sweep, as `sweeps.submitted.reference_to` says.
         """
-        named = f"{shlex.quote(self.sweep)} {where}"
+        named = f"{shlex.quote(reference)} {where}"
         following = {
             "follow": f"sweeps logs {named} --follow",
             "see": f"sweeps status {named}",
@@ -100,19 +101,18 @@ def run_submission(
     Raises
     ------
     SpecError
-        The spec or its data do not travel, or its storage holds credentials.
+        The spec or its data do not travel, or its storage or data are named with credentials.
     InfeasibleError
         Its storage is not one that every node reaches.
     """
     if problems := [*_credential_problems(config), *_travel_problems(config, spec, package)]:
         raise SpecError(*problems)
     _refuse_relative(config.storage)
-    relative = spec.absolute().relative_to(package.folder).as_posix()
     return Submission(
         sweep=config.name,
         storage=config.storage,
         location=location_of(config.storage, config.name),
-        entrypoint=_entrypoint(["run", relative, "--address", "auto", *words]),
+        entrypoint=_entrypoint(["run", str(_name_in(spec, package)), "--address", "auto", *words]),
         runtime_env={
             "working_dir": str(package.folder),
             "excludes": list(package.excludes),
@@ -167,47 +167,46 @@ def _environment(growth: Sequence[Mapping[str, float]] | None) -> dict[str, str]
 
 
 def _credential_problems(config: SweepConfig) -> list[Problem]:
-    if not is_remote(config.storage) or _same_uri(config.storage, without_credentials(config.storage)):
-        return []
-    shown = without_credentials(config.storage)
+    given = {"storage": config.storage, "data.path": str(getattr(config.data, "path", ""))}
     said = (
-        f"{shown}: was given with credentials, which the cluster would keep in clear beside the job; leave them out, "
+        "was given with credentials, which the cluster would keep in clear beside the job; leave them out, "
         "and give every node its own (an instance's role, or AWS_ACCESS_KEY_ID and the like where Ray is started)"
     )
-    return [Problem(said, "storage")]
-
-
-def _same_uri(uri: str, other: str) -> bool:
-    def plain(text: str) -> str:
-        return re.sub(r"[?/]+$", "", unquote(text))
-
-    return plain(uri) == plain(other)
+    return [Problem(f"{without_credentials(uri)}: {said}", key) for key, uri in given.items() if has_credentials(uri)]
 
 
 def _travel_problems(config: SweepConfig, spec: Path, package: Package) -> list[Problem]:
-    found = [] if _is_in(spec, package) else [Problem(_left_behind(spec, package), file=str(spec))]
+    found = [] if _name_in(spec, package) else [Problem(_left_behind(spec, package), file=str(spec))]
     path = str(getattr(config.data, "path", ""))
     if path and "://" not in path and not Path(path).is_absolute():
         data = spec.absolute().parent / path
-        if not _is_in(data, package):
+        if not _name_in(data, package):
             found.append(Problem(_left_behind(data, package), "data.path"))
     return found
 
 
-def _is_in(path: Path, package: Package) -> bool:
-    """Whether a file travels, or something in a folder."""
-    absolute = path.absolute().resolve()
-    root = package.folder.resolve()
-    if not absolute.is_relative_to(root):
-        return False
-    name = absolute.relative_to(root).as_posix()
-    return any(one == name or one.startswith(f"{name}/") for one in package.sizes)
+def _name_in(path: Path, package: Package) -> str | None:
+    """By what name a file travels, or something in a folder; None where it does not.
+
+    What lies below a link to a folder travels by the link's name, while the link of a whole path is none of the name:
+    so it is looked for with ever fewer of its folders resolved.
+    """
+    absolute = path.absolute()
+    for above in (absolute, *absolute.parents):
+        below = absolute.relative_to(above)
+        if ".." in below.parts:
+            return None
+        whole = above.resolve() / below
+        name = whole.relative_to(package.folder).as_posix() if whole.is_relative_to(package.folder) else ""
+        if name and any(one == name or one.startswith(f"{name}/") for one in package.sizes):
+            return name
+    return None
 
 
 def _left_behind(path: Path, package: Package) -> str:
     if not path.exists():
         return f"{path}: no such file"
-    if not path.absolute().resolve().is_relative_to(package.folder.resolve()):
+    if not path.resolve().is_relative_to(package.folder):
         why = f"lies outside the working directory {package.folder}"
         return f"{path}: {why}, so it does not travel; give --working-dir, or a path that every node reads"
     return f"{path}: is kept from travelling by .gitignore, .rayignore or --exclude; let it, or give an absolute path"

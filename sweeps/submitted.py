@@ -107,6 +107,11 @@ def jobs_of(reference: str, jobs: Sequence[Job], where: str) -> list[Job]:
     return sorted(found, key=lambda job: job.started_s or float("inf"))
 
 
+def reference_to(sweep: str, location: str, jobs: Sequence[Job]) -> str:
+    """What a command line calls a sweep: its name, or its location where several of a cluster's have that name."""
+    return location if any(job.sweep == sweep and job.location != location for job in jobs) else sweep
+
+
 def running_job(jobs: Sequence[Job]) -> Job | None:
     """The job at work, or about to be."""
     return next((job for job in reversed(jobs) if not job.is_over), None)

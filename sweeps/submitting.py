@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ def submit(
     from sweeps.package import limit_bytes  # pathspec
     from sweeps.reached import growth_of, reached  # pyarrow
     from sweeps.submission import run_submission
-    from sweeps.submitted import running_job
+    from sweeps.submitted import reference_to, running_job
 
     chosen = {"name": name, "storage": storage_dir}
     named = [f"{key}={json.dumps(value)}" for key, value in chosen.items() if value is not None]
@@ -83,8 +84,9 @@ def submit(
     if file is not None:
         file.require(config.resources)
     with reached(file, address) as there:
-        of_sweep = [job for job in there.jobs.all() if job.location == submission.location]
-        _refuse_running(running_job(of_sweep), there.where)
+        jobs = there.jobs.all()
+        of_sweep = [job for job in jobs if job.location == submission.location]
+        _refuse_running(running_job(of_sweep), reference_to(config.name, submission.location, jobs), there.where)
         for line in package.lines():
             note(line)
         return _send(there, submission, is_followed)
@@ -116,7 +118,7 @@ def logs(
         for job in before:
             _write(there.jobs.log(job.id))
         if is_followed:
-            return _follow(there, last)
+            return _follow(there, last, sweep)
         _write(there.jobs.log(last.id))
         return 0
 
@@ -148,14 +150,17 @@ def resume_submitted(
     sweep: str, cluster: Path | None, address: str | None, words: Sequence[str], working_dir: Path | None
 ) -> int:
     """Submits a job that goes on with a sweep of a cluster, and follows it; returns its exit code."""
+    from sweeps.package import limit_bytes  # pathspec
     from sweeps.reached import growth_of
     from sweeps.submission import resume_submission
     from sweeps.submitted import running_job
 
     with _there(cluster, address) as there:
         jobs = there.jobs_of(sweep)
-        _refuse_running(running_job(jobs), there.where)
-        package = None if working_dir is None else _package(working_dir, None, jobs[-1].metadata["storage"])
+        _refuse_running(running_job(jobs), sweep, there.where)
+        package = None if working_dir is None else _package(working_dir, None, jobs[-1].metadata.get("storage", ""))
+        if package is not None:
+            package.refuse_too_large(limit_bytes(os.environ))
         submission = resume_submission(jobs[-1], words, package, growth_of(there.file))
         uri = str(submission.runtime_env.get("working_dir", ""))
         if uri.startswith("gcs://") and not there.jobs.has_package(uri):
@@ -163,6 +168,8 @@ def resume_submitted(
                 f"the cluster no longer has the folder that was submitted with {jobs[-1].id}; give it once more with "
                 f"--working-dir DIR, or go on with `sweeps submit SPEC --resume auto {there.where}`"
             )
+        for line in package.lines() if package is not None else []:
+            note(line)
         return _send(there, submission, is_followed=True)
 
 
@@ -186,21 +193,22 @@ def _load(cluster: Path | None) -> ClusterFile | None:
 
 def _folder_of(spec: Path) -> Path:
     here, there = Path.cwd(), spec.absolute().parent
+    there = there.resolve() if ".." in there.parts else there
     return here if there.is_relative_to(here) else there
 
 
 def _package(folder: Path, excludes: Sequence[str] | None, storage: str) -> Package:
     from sweeps.package import make_package  # pathspec
 
-    root = folder.expanduser().absolute()
-    inside = Path(storage).is_absolute() and Path(storage).is_relative_to(root) and Path(storage) != root
-    own = [f"/{Path(storage).relative_to(root).as_posix()}"] if inside else []
+    root, place = folder.expanduser().resolve(), Path(storage).resolve()
+    inside = Path(storage).is_absolute() and place.is_relative_to(root) and place != root
+    own = [f"/{place.relative_to(root).as_posix()}"] if inside else []
     return make_package(root, [*(excludes or []), *own], os.environ)
 
 
-def _refuse_running(job: Job | None, where: str) -> None:
+def _refuse_running(job: Job | None, reference: str, where: str) -> None:
     if job is not None:
-        named = f"{job.sweep} {where}"
+        named = f"{shlex.quote(reference)} {where}"
         raise SweepStateError(
             f"{job.sweep} runs already, as job {job.id}: follow it with `sweeps logs {named} --follow`, or stop it by "
             f"`sweeps stop {named} --now`"
@@ -208,26 +216,28 @@ def _refuse_running(job: Job | None, where: str) -> None:
 
 
 def _send(there: Reached, submission: Submission, is_followed: bool) -> int:
-    from sweeps.submitted import next_id
+    from sweeps.submitted import next_id, reference_to
 
-    job = next_id(submission.sweep, there.jobs.all())
+    jobs = there.jobs.all()
+    job, reference = next_id(submission.sweep, jobs), reference_to(submission.sweep, submission.location, jobs)
     there.jobs.submit(submission, job)
-    for line in submission.lines(job, there.where):
+    for line in submission.lines(job, there.where, reference):
         typer.echo(line)
-    return _follow(there, there.jobs.get(job)) if is_followed else 0
+    return _follow(there, there.jobs.get(job), reference) if is_followed else 0
 
 
-def _follow(there: Reached, job: Job) -> int:
+def _follow(there: Reached, job: Job, reference: str) -> int:
+    named = f"{shlex.quote(reference)} {there.where}"
     try:
         ended = there.jobs.follow(job.id, _write)
     except KeyboardInterrupt:
-        note(f"\ndetached; the sweep goes on. See it again with: sweeps logs {job.sweep} {there.where} --follow")
+        note(f"\ndetached; the sweep goes on. See it again with: sweeps logs {named} --follow")
         return 128 + signal.SIGINT
     if ended.code is None:
         said = ended.message if ended.is_over else "its log has ended, but it has not"
         raise InfeasibleError(f"job {job.id} {ended.status.lower()} without an exit code: {said}")
     if ended.code > 128:
-        note(f"job {job.id} was ended by a signal; how the sweep stands: sweeps status {job.sweep} {there.where}")
+        note(f"job {job.id} was ended by a signal; how the sweep stands: sweeps status {named}")
     return ended.code
 
 

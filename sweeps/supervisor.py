@@ -19,7 +19,6 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _GRACE_S = 25.0
 _SETTLED_S = 60.0
 _MOST_RESTARTS = 3
-_SIGNALLED = range(129, 128 + signal.NSIG)
 
 
 class Supervisor:
@@ -82,12 +81,12 @@ class Supervisor:
         while True:
             began = time.monotonic()
             code = self._run_once(arguments)
-            if self._asked_at is not None or code not in _SIGNALLED:
-                return code
+            if self._asked_at is not None or code >= 0:  # one that ends itself with 130 was asked to
+                return _of_shell(code)
             in_a_row = 1 if time.monotonic() - began >= self._settled_s else in_a_row + 1
             if in_a_row > _MOST_RESTARTS:
                 self._tell(f"the driver was killed ({_name(code)}) {in_a_row} times in a row; giving up")
-                return code
+                return _of_shell(code)
             self._tell(f"the driver was killed ({_name(code)}); starting it again ({in_a_row} of {_MOST_RESTARTS})")
             arguments = going_on(self._arguments)
 
@@ -102,8 +101,7 @@ class Supervisor:
         )
         if self._asked_at is not None:  # while it was being started
             self._interrupt(self._child)
-        code = self._wait(self._child)
-        return code if code >= 0 else 128 - code
+        return self._wait(self._child)
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int:
         while True:
@@ -144,10 +142,13 @@ def main() -> int:
     return Supervisor(sys.argv[1:]).run()
 
 
+def _of_shell(code: int) -> int:
+    return code if code >= 0 else 128 - code
+
+
 def _name(code: int) -> str:
-    number = code - 128
     known = {one.value: one.name for one in signal.Signals}
-    return known.get(number, f"signal {number}")
+    return known.get(-code, f"signal {-code}")
 
 
 def _to_stderr(line: str) -> None:

@@ -200,8 +200,14 @@ def taken(paths: SweepPaths, watcher: Watcher) -> Iterator[TakenSweep]:
     Raises
     ------
     SweepStateError
-        Another process holds it, or it cannot be read.
+        Another process holds it, it cannot be read, or it is a copy of one that a cluster has.
     """
+    if paths.copy_mark.exists():
+        raise SweepStateError(
+            f"{paths.location} was pulled from a cluster, which may be at work on the sweep itself: go on with it there "
+            f"(--cluster FILE), or delete {paths.copy_mark} to go on with the copy; trials then begin anew where they "
+            "stood, as a copy has no checkpoints"
+        )
     with locked(paths) as hold:
         for note in hold.notes:
             watcher.tell(f"note: {note}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryFile
 
 from sweeps.cluster_file import ClusterFile
@@ -20,6 +22,8 @@ from sweeps.ssh import CONNECT_S, Ssh
 _COMMAND_S = 120
 _COPY_S = 24 * 3600
 _LOOK_S = 0.05
+_NO_HEAD = re.compile(r"^RuntimeError: Head node of cluster \(.*\) not found!", re.MULTILINE)  # in Ray's own words
+_HALF_MADE = re.compile(r"Head node \(\S+\) is in state (\S+?)\.?\s")
 
 
 @contextmanager
@@ -46,11 +50,11 @@ def tunnel(cluster: ClusterFile, port: int = DASHBOARD_PORT) -> Iterator[str]:
     ssh, host = ssh_of(cluster), head_address(cluster)
     here = _free_port()
     words = ssh.command(
-        *("-N", "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{here}:127.0.0.1:{port}"), ssh.at(host)
-    )
+        *("-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{here}:127.0.0.1:{port}"), ssh.at(host), "cat"
+    )  # ends with this process, however that ends, as its input does then; with -N in place of `cat` it would go on
     with TemporaryFile() as errors:
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
+            words, stdin=subprocess.PIPE, stdout=errors, stderr=errors, start_new_session=True
         )  # a session of its own, so that Ctrl-C leaves the way open to who still needs it
         try:
             if not _accepts(process, here):
@@ -112,7 +116,8 @@ def fetch(cluster: ClusterFile, remote_folder: str, local_folder: Path, excludes
     local_folder.mkdir(parents=True, exist_ok=True)
     words = ["rsync", "-az", "--protect-args", "--rsh", _quoted(ssh.command())]
     words += [f"--exclude={pattern}" for pattern in excludes]
-    ssh.finish(host, [*words, f"{ssh.at(host)}:{remote_folder.rstrip('/')}/", f"{local_folder}/"], _COPY_S)
+    there = f"[{host}]" if ":" in host else host  # an IPv6 address, which ssh itself takes without brackets
+    ssh.finish(host, [*words, f"{ssh.at(there)}:{remote_folder.rstrip('/')}/", f"{local_folder}/"], _COPY_S)
 
 
 def ssh_of(cluster: ClusterFile) -> Ssh:
@@ -132,19 +137,40 @@ def head_address(cluster: ClusterFile) -> str:
     InfeasibleError
         The provider knows of none.
     """
+    found = find_head(cluster)
+    if found is None:
+        raise InfeasibleError(f"{cluster.name} has no head; sweeps cluster up {quote(str(cluster.path))} starts it")
+    return found
+
+
+def find_head(cluster: ClusterFile) -> str | None:
+    """Address of the head, or None where the provider says that there is no such machine.
+
+    Raises
+    ------
+    InfeasibleError
+        The provider does not say, or the head has not been set up to its end.
+    """
     if cluster.head_ip is not None:
         return cluster.head_ip
     ended = run_ray(cluster, "get-head-ip", timeout_s=_COMMAND_S)
-    lines = ended.text.split()
-    if ended.code or not lines:
-        reason = telling_line(ended.text) or f"see {ended.log}"
-        raise InfeasibleError(f"{cluster.name} has no head ({reason}); sweeps cluster up {cluster.path} starts it")
-    return lines[-1]
+    words = ended.text.split()
+    if ended.code == 0 and words:
+        return words[-1]
+    half_made = _HALF_MADE.search(ended.text)
+    if half_made:
+        hint = f"if nobody is launching it, sweeps cluster down {quote(str(cluster.path))} ends it"
+        raise InfeasibleError(f"the head of {cluster.name} is in state {half_made[1]}; {hint}")
+    if _NO_HEAD.search(ended.text):
+        return None
+    reason = telling_line(ended.text) or f"see {ended.log}"
+    raise InfeasibleError(f"{cluster.provider} does not say whether {cluster.name} has a head: {reason}")
 
 
 def _quoted(words: Sequence[str]) -> str:
     """Words as rsync splits them: it knows quotes, but no backslashes."""
-    return " ".join(f'"{word}"' if " " in word and '"' not in word else word for word in words)
+    doubled = (word.replace("'", "''") for word in words)
+    return " ".join(f"'{word}'" if {*word} & {*" '\""} else word for word in doubled)
 
 
 def _free_port() -> int:

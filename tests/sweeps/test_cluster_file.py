@@ -26,13 +26,12 @@ def test_named_hosts_are_a_head_and_workers(tmp_path):
     assert cluster.token_file == tmp_path / "token"
     assert cluster.node_types == (NodeType("head", 1, 0, 0, 0, True), NodeType("worker", 4, 4, 2, 2, False))
     assert (cluster.min_nodes(), cluster.max_nodes()) == (3, 3)
-    assert cluster.growth() == [{"cpus": 4, "gpus": 4, "count": 2}]
+    assert cluster.growth() == []  # they are there already
 
 
 def test_counts_that_the_file_does_not_give_are_left_to_ray(tmp_path):
     cluster = load_cluster(write_cluster(tmp_path, LOCAL, (" --num-cpus=4 --num-gpus=4", "")))
     assert cluster.node_types[1] == NodeType("worker", None, None, 2, 2, False)
-    assert cluster.growth() == []
     cluster.require(ResourcesConfig(cpu=64, gpu=16))
 
 
@@ -40,7 +39,7 @@ def test_the_most_nodes_are_bounded_by_both_limits(tmp_path):
     assert load_cluster(write_cluster(tmp_path, CLOUD)).max_nodes() == 9
     cluster = load_cluster(write_cluster(tmp_path, CLOUD, ("max_workers: 8", "max_workers: 3")))
     assert (cluster.min_nodes(), cluster.max_nodes()) == (2, 4)
-    assert [kind["count"] for kind in cluster.growth()] == [3, 2]
+    assert cluster.growth() == [{"cpus": 96, "gpus": 8, "count": 2}, {"cpus": 48, "gpus": 4, "count": 1}]
 
 
 def test_a_sweep_that_fits_no_machine_is_refused(tmp_path):
@@ -66,6 +65,12 @@ def test_a_head_without_cpus_holds_no_trial_though_it_is_there(tmp_path):
         (LOCAL, ("head_ip: 192.0.2.1, ", ""), "provider.head_ip: required"),
         (LOCAL, (", worker_ips: [192.0.2.2, 192.0.2.3]", ""), "provider.worker_ips: required"),
         (LOCAL, ("[192.0.2.2, 192.0.2.3]", "[192.0.2.2, 192.0.2.1]"), "provider.worker_ips: names a host twice"),
+        (LOCAL, ("worker_ips:", "wrker_ips:"), "cluster.yaml:2: provider.wrker_ips: unknown key; did you mean worker_"),
+        (CLOUD, ("region:", "regoin:"), "cluster.yaml:3: provider.regoin: unknown key; did you mean region?"),
+        (CLOUD, ("type: aws", "type: gcp, projct_id: x"), "provider.projct_id: unknown key; did you mean project_id?"),
+        (CLOUD, ("region:", "head_ip: 192.0.2.1, region:"), "provider.head_ip: unknown key"),
+        (LOCAL, ("auth:", "docker: {image: x, container_name: y}\nauth:"), "cluster.yaml:3: docker: not for provider"),
+        (LOCAL, ("- ray stop", '- "ray \\0 stop"'), "worker_start_ray_commands.0: no command can hold such a"),
         (LOCAL, ("ssh_user: me, ", ""), "auth.ssh_user: required"),
         (LOCAL, ("KEY", "/no/such/key"), "cluster.yaml:3: auth.ssh_private_key: no such file"),
         (
@@ -127,3 +132,41 @@ def test_files_that_are_none_are_refused(tmp_path):
     assert "holds no mapping" in refused(tmp_path / "list.yaml")
     (tmp_path / "bad.yaml").write_text("a: [")
     assert "bad.yaml:1: not YAML" in refused(tmp_path / "bad.yaml")
+
+
+START = "RAY_AUTH_MODE=token ray start --address"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "A=b RAY_AUTH_MODE=token C='d e' ray start --address",
+        "ulimit -n 9; export A=b RAY_AUTH_MODE=token; C=d ~/venv/bin/ray start --address",
+        "export RAY_AUTH_MODE='token' && ray start --address",
+        "if true; then { export RAY_AUTH_MODE=token; }; fi; ray start --address",
+        "bash -lc 'export RAY_AUTH_MODE=token; ray start --address'",
+    ],
+)
+def test_a_start_with_the_token_mode_in_its_environment_passes(tmp_path, command):
+    load_cluster(write_cluster(tmp_path, CLOUD, (START, command)))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "RAY_AUTH_MODE=token ray stop; ray start --address",
+        "echo RAY_AUTH_MODE=token; ray start --address",
+        "RAY_AUTH_MODE=token; ray start --address",
+        "echo export RAY_AUTH_MODE=token; ray start --address",
+        "ray start --address; export RAY_AUTH_MODE=token",
+        "export RAY_AUTH_MODE=token; RAY_AUTH_MODE=disabled ray start --address",
+        "RAY_AUTH_MODE=tokens ray start --address",
+    ],
+)
+def test_a_start_without_the_token_mode_in_its_environment_is_refused(tmp_path, command):
+    said = refused(write_cluster(tmp_path, CLOUD, (START, command)))
+    assert "worker_start_ray_commands.0: starts Ray open to everybody" in said
+
+
+def test_a_mode_that_a_profile_does_not_export_is_none(tmp_path):
+    assert "open to everybody" in refused(write_cluster(tmp_path, LOCAL, ("'export RAY_AUTH", "'RAY_AUTH")))

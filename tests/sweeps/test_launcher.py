@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import sys
 
 import pytest
-from cluster_files import LOCAL, write_cluster
+from cluster_files import CLOUD, LOCAL, write_cluster
 
 from sweeps import launcher
 from sweeps.cluster_file import load_cluster
@@ -17,6 +18,8 @@ from sweeps.errors import InfeasibleError
 from sweeps.launcher import down, make_token, up
 from sweeps.output import Format, write
 from sweeps.ray_command import run_ray
+
+PYTHON = sys.executable
 
 
 def report(*ips):
@@ -141,6 +144,36 @@ def test_down_names_the_host_on_which_ray_is_left(machines, cluster):
     machines.answer("ssh", 'case "$*" in *192.0.2.2*) echo "left:raylet";; *) echo left:;; esac')
     with pytest.raises(InfeasibleError, match=r"^192.0.2.2 still runs raylet"):
         down(cluster, lambda line: None)
+
+
+def test_down_says_whether_anything_was_running(machines, cluster):
+    told = []
+    down(cluster, told.append)
+    assert told[-1].startswith("nothing of lab was running")
+    machines.answer("ssh", 'case "$*" in *192.0.2.2*) echo "ran:raylet "; echo left:;; *) echo left:;; esac')
+    down(cluster, told.append)
+    assert told[-1].startswith("lab is down")
+
+
+def test_every_process_of_ray_that_down_leaves_is_named(machines, cluster):
+    # Runs the commands here; the command line that this process shows is that of Ray's log monitor.
+    machines.answer("ssh", 'eval "${@: -1}" < /dev/null')
+    script = machines.folder / "_private" / "log_monitor.py"
+    script.parent.mkdir()
+    script.write_text("print(flush=True); input()")
+    with subprocess.Popen([PYTHON, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        with pytest.raises(InfeasibleError, match=r"192.0.2.1 runs Ray already \(.*log_monitor.py"):
+            up(cluster, lambda line: None)
+        process.kill()
+
+
+def test_a_cloud_whose_provider_does_not_answer_is_left_alone(machines, tmp_path):
+    cloud = load_cluster(write_cluster(tmp_path, CLOUD))
+    machines.answer("ray", "echo 'EndpointConnectionError: no route' >&2; exit 1")
+    with pytest.raises(InfeasibleError, match=r"does not say whether cloud has a head: EndpointConn"):
+        up(cloud, lambda line: None)
+    assert machines.ray_verbs() == ["get-head-ip"]
 
 
 def test_a_token_that_others_can_read_is_closed_and_an_empty_one_refused(tmp_path):

@@ -29,6 +29,11 @@ def folder(tmp_path):
         "notes/keep.md": 7,
         "cache/blob": 99,
         "empty/.keep": 0,
+        ".env": 99,
+        "keys/head.pem": 99,
+        "keys/.ssh/config": 99,
+        "id_rsa.pub": 99,
+        "id_tables.py": 8,
     }.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +49,7 @@ def folder(tmp_path):
 def test_what_no_trial_needs_stays_here(folder):
     package = make_package(folder, ["empty"])
     assert set(package.sizes) == {
-        *(".gitignore", ".rayignore", "sweep.yaml", "model.py", "src/net.py"),
+        *(".gitignore", ".rayignore", "sweep.yaml", "model.py", "src/net.py", "id_tables.py"),
         *("data/big.npz", "data/.gitignore", "notes/keep.md"),
     }
     assert package.size_bytes == sum(path.stat().st_size for path in map(folder.joinpath, package.sizes))
@@ -54,7 +59,7 @@ def test_what_no_trial_needs_stays_here(folder):
 def test_it_is_what_ray_zips(folder, tmp_path, environment):
     from ray._private.runtime_env.packaging import create_package
 
-    package = make_package(folder, ["/model.py"], environment)
+    package = make_package(folder, ["/model.py", "!/keys/head.pem"], environment)
     create_package(
         str(folder),
         tmp_path / "package.zip",
@@ -66,6 +71,7 @@ def test_it_is_what_ray_zips(folder, tmp_path, environment):
         sizes = {info.filename: info.file_size for info in zipped.infolist() if not info.is_dir()}
     assert dict(package.sizes) == sizes
     assert ("notes/draft.md" in sizes) == bool(environment)
+    assert {name for name in sizes if name.startswith(("keys", ".env", "id_"))} == {"keys/head.pem", "id_tables.py"}
 
 
 def test_the_bound_is_rays(monkeypatch):
@@ -88,10 +94,10 @@ def test_too_large_names_the_largest(folder):
 
 
 def test_the_largest_are_told_only_of_a_large_package(folder):
-    assert len(make_package(folder).lines()) == 1
+    assert not [line for line in make_package(folder).lines() if "big.npz" in line]
     with (folder / "data" / "big.npz").open("r+b") as file:
         file.truncate(20_000_000)
-    first, second, *_ = make_package(folder).lines()
+    first, _, second, *_ = make_package(folder).lines()
     assert "20.0 MB" in first
     assert second == "  20.0 MB  data/big.npz"
 
@@ -101,3 +107,25 @@ def test_a_folder_of_which_nothing_travels_is_refused(folder, tmp_path):
         make_package(folder, ["*"])
     with pytest.raises(SpecError, match="no such folder"):
         make_package(tmp_path / "elsewhere")
+
+
+def test_what_looks_like_a_secret_stays_here_unless_it_is_asked_for(folder):
+    (folder / "data" / ".gitignore").write_text("*.pem\n")
+    (folder / "data" / "own.pem").write_text("x")
+    package = make_package(folder)
+    assert package.withheld == (".env", "id_rsa.pub", "keys/.ssh", "keys/head.pem")
+    assert ".env, id_rsa.pub, keys/.ssh, keys/head.pem" in package.lines()[1]
+    asked = make_package(folder, ["!.env", "/keys/"])
+    assert ".env" in asked.sizes
+    assert asked.withheld == ("id_rsa.pub",)
+
+
+@pytest.mark.parametrize(
+    "links", [{"one": ".", "two": "."}, {"src/two": ".."}, {"src/a": "../data", "data/b": "../src"}]
+)
+def test_a_folder_that_goes_in_a_circle_is_refused(folder, links):
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    with pytest.raises(SpecError, match="links to a folder that it lies in"):
+        make_package(folder)
+    assert "src/net.py" in make_package(folder, list(links)).sizes

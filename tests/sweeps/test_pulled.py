@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from sweeps import Sweep
 from sweeps.errors import SweepStateError
 from sweeps.pulled import copy_sweep, place
 from sweeps.results import SweepResult
@@ -57,3 +58,10 @@ def test_a_copy_that_fails_leaves_what_was_there(there, tmp_path):
         place(target, lambda beside: (beside / "half").write_text(""))
     assert SweepResult(SweepResult.load(target).paths).best_score
     assert [path.name for path in target.parent.iterdir()] == ["demo"]
+
+
+def test_a_copy_is_only_for_reading(there, tmp_path):
+    copy = place(tmp_path / "results" / "demo", partial(copy_sweep, there.root))
+    with pytest.raises(SweepStateError, match="was pulled from a cluster"):
+        Sweep.resume(copy.root, progress=False, backend="inline")
+    assert SweepResult(copy).best_score

@@ -74,7 +74,7 @@ def test_as_many_trials_run_at_once_as_whole_shares_fit(given, nodes, expected):
     [
         ({"cpu": 1}, [Node(4, 0)], "1 machine with 4 CPU and 0 GPU: 4 trials at once"),
         ({"gpu": 0.5}, [Node(0, 0), Node(8, 4), Node(8, 4)],
-         "2 machines with 8 CPU and 4 GPU: 16 trials at once, as each takes 0.5 GPU"),
+         "2 machines with 8 CPU and 4 GPU each: 16 trials at once, as each takes 0.5 GPU"),
         ({"cpu": 4, "gpu": 0.5}, [Node(8, 4)],
          "1 machine with 8 CPU and 4 GPU: 2 trials at once, as each takes 4 CPU; the GPUs would hold 8"),
         ({"max_concurrent_trials": 3}, [Node(4, 0)],

@@ -74,8 +74,15 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path):
     ("template", "lines"),
     [
         (Template.IMAGE, ["sweeps validate a/sweep.yaml", "sweeps preview a/sweep.yaml", "sweeps run a/sweep.yaml"]),
-        (Template.CLUSTER_GCP, ["sweeps cluster validate a/cluster.yaml", "sweeps cluster up a/cluster.yaml"]),
-        (Template.KUBERAY, ["kubectl apply -f a/rayjob.yaml"]),
+        (
+            Template.CLUSTER_GCP,
+            [
+                "put your machines and keys into a/cluster.yaml",
+                "sweeps cluster validate a/cluster.yaml",
+                "sweeps cluster up a/cluster.yaml",
+            ],
+        ),
+        (Template.KUBERAY, ["put your image and volume into a/rayjob.yaml", "kubectl apply -f a/rayjob.yaml"]),
     ],
 )
 def test_the_next_steps_name_the_file_that_was_written(template, lines):

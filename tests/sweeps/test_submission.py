@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,9 @@ def test_credentials_never_reach_the_cluster_nor_the_message(project):
     with pytest.raises(SpecError, match="credentials") as caught:
         submission(project, "storage=s3://bucket/sweeps?secret_key=hush")
     assert "hush" not in str(caught.value)
+    with pytest.raises(SpecError, match=r"data\.path: .*credentials") as caught:
+        submission(project, 'data={type: parquet, path: "s3://AKIA:hush@bucket/rows.parquet", target: y}')
+    assert "hush" not in str(caught.value)
 
 
 def test_a_uri_without_credentials_is_taken_as_it_is(project):
@@ -116,7 +120,7 @@ def test_a_resume_takes_the_folder_and_the_machines_of_the_job_before(project):
 
 
 def test_a_person_is_told_every_next_command(project):
-    lines = submission(project).lines("demo-1", "--cluster cluster.yaml")
+    lines = submission(project).lines("demo-1", "--cluster cluster.yaml", "demo")
     assert "job:     demo-1" in lines
     for verb in ("logs demo", "status demo", "stop demo", "resume demo", "pull demo"):
         assert any(f"sweeps {verb} --cluster cluster.yaml" in line for line in lines)
@@ -126,3 +130,24 @@ def test_a_location_is_that_of_the_sweep_on_a_node(tmp_path):
     assert location_of("/shared", "demo") == "/shared/demo"
     assert location_of("file:///shared/a%20b", "demo") == "/shared/a b/demo"
     assert location_of("gs://bucket/x/", "demo") == "gs://bucket/x/demo"
+
+
+def test_a_spec_is_found_in_its_folder_however_both_are_named(project, monkeypatch):
+    (project.parent / "b").mkdir()
+    (project.parent / "link").symlink_to(project)
+    monkeypatch.chdir(project.parent / "b")
+    up = Path("..", "project", "specs", "sweep.yaml")
+    config = load_spec(up)
+    plain = project / "specs" / "sweep.yaml"
+    for spec, folder in [(up, project), (plain, project.parent / "link"), (plain, Path("..", "project"))]:
+        made = run_submission(config, spec, make_package(folder), [])
+        assert "run specs/sweep.yaml --address" in made.entrypoint
+
+
+def test_what_lies_below_a_link_to_a_folder_travels_by_its_name(project):
+    (project.parent / "rows").mkdir()
+    (project.parent / "rows" / "a.npz").write_bytes(b"rows")
+    (project / "specs" / "linked").symlink_to(project.parent / "rows")
+    assert submission(project, "data.path=linked/a.npz")
+    with pytest.raises(SpecError, match="lies outside"):
+        submission(project, "data.path=../../rows/a.npz")

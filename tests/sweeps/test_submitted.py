@@ -8,7 +8,7 @@ import pytest
 
 from sweeps.errors import SweepNotFoundError, SweepStateError
 from sweeps.output import Format, write
-from sweeps.submitted import Job, jobs_of, next_id, running_job, standing, status_answer
+from sweeps.submitted import Job, jobs_of, next_id, reference_to, running_job, standing, status_answer
 
 WHERE = "--cluster cluster.yaml"
 
@@ -96,3 +96,9 @@ def test_exit_codes_of_signals_are_those_of_a_shell():
     assert job("demo", status="FAILED", exit_code=-9).code == 137
     assert job("demo", status="STOPPED").code == 143
     assert job("demo", status="FAILED").code is None
+
+
+def test_a_name_is_enough_where_one_sweep_has_it():
+    first = Job("demo-1", "RUNNING", metadata={"sweep": "demo", "location": "/a/demo"})
+    assert reference_to("demo", "/a/demo", [first]) == "demo"
+    assert reference_to("demo", "/b/demo", [first]) == "/b/demo"

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from sweeps.cli import main
+from sweeps.errors import InfeasibleError
 from sweeps.jobs import Said
 from sweeps.submitted import Job
 
@@ -153,3 +154,57 @@ def test_logs_are_those_of_all_jobs_and_a_folder_of_the_cluster_needs_its_file(s
     assert main(["pull", "demo", *AT]) == 5
     assert "--cluster FILE" in capsys.readouterr().err
     assert main(["pull", "other", *AT]) == 4
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://h:99999", "http://127.0.0.1:abc", "https://[::1", "http://a..b:8265", "http://:8265", "HTTP://h:-1"],
+)
+def test_what_is_no_url_is_2(server, capsys, address):
+    for verb in ("status", "resume"):
+        assert main([verb, "demo", "--address", address]) == 2
+        assert address in capsys.readouterr().err
+
+
+def test_a_scheme_may_be_in_capitals(server):
+    submit("--detach")
+    assert main(["resume", "demo", "--address", "HTTP://127.0.0.1:8265"]) == 4  # it runs
+    assert main(["logs", "demo", "--address", "HTTP://127.0.0.1:8265"]) == 0
+
+
+def test_two_sweeps_of_one_name_are_told_apart_by_where_they_lie(server, capsys):
+    submit("--detach")
+    capsys.readouterr()
+    assert main(["submit", "sweep.yaml", *AT, "--storage", "/no/other/shared", "--detach"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("/no/other/shared/demo --address") == 5
+
+
+def test_what_lies_beside_is_not_taken_for_what_lies_below(server, tmp_path, monkeypatch, capsys):
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "b")
+    assert main(["submit", "../sweep.yaml", *AT, "--storage", "/no/such/shared", "--detach"]) == 0
+    assert server.jobs["demo-1"].runtime_env["working_dir"] == str(tmp_path)
+
+
+def test_a_resume_with_a_new_folder_says_what_travels_and_refuses_too_much(server, monkeypatch, capsys):
+    server.jobs["demo-1"] = Job("demo-1", "FAILED", 1, "", {"sweep": "demo", "location": "/no/such/demo"})
+    monkeypatch.setenv("RAY_max_grpc_message_size", "100")
+    assert main(["resume", "demo", *AT, "--working-dir", "."]) == 2
+    assert "demo-2" not in server.jobs
+    monkeypatch.delenv("RAY_max_grpc_message_size")
+    assert main(["resume", "demo", *AT, "--working-dir", "."]) == 0
+    assert "package: 2 files" in capsys.readouterr().err
+
+
+def test_a_pull_from_a_store_says_whose_credentials_failed(server, monkeypatch, capsys):
+    import sweeps.reached
+
+    def refuse(location):
+        raise InfeasibleError(f"storage {location} failed: ACCESS_DENIED")
+
+    metadata = {"sweep": "demo", "location": "s3://bucket/demo"}
+    server.jobs["demo-1"] = Job("demo-1", "SUCCEEDED", 0, "", metadata)
+    monkeypatch.setattr(sweeps.reached, "find", refuse)
+    assert main(["pull", "demo", *AT]) == 5
+    assert "ACCESS_DENIED; this machine reads the store itself" in capsys.readouterr().err

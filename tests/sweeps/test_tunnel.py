@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
+import subprocess
 import sys
+import time
 from http.client import HTTPConnection
 
 import pytest
-from cluster_files import write_cluster
+from cluster_files import CLOUD, LOCAL, write_cluster
 
 from sweeps.cluster_file import load_cluster
 from sweeps.errors import InfeasibleError
-from sweeps.tunnel import fetch, on_head, ssh_of, tunnel
+from sweeps.tunnel import fetch, find_head, head_address, on_head, ssh_of, tunnel
 
-# Takes the place of ssh -N -L: serves the folder where it runs on the port that it is given.
+# Takes the place of ssh -L: serves the folder where it runs on the port that it is given, while the command lasts.
 SERVER = """\
-import http.server, sys
+import http.server, subprocess, sys, threading
 port = int(sys.argv[sys.argv.index("-L") + 1].split(":")[1])
-http.server.HTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler).serve_forever()
+server = http.server.HTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+subprocess.run(sys.argv[-1], shell=True)
+"""
+CLIENT = """\
+import sys, time
+from sweeps.cluster_file import load_cluster
+from sweeps.tunnel import tunnel
+with tunnel(load_cluster(sys.argv[1])) as url:
+    print(url, flush=True)
+    time.sleep(1000)
 """
 
 
@@ -43,6 +56,11 @@ def program(tmp_path, cluster):
     return put
 
 
+def is_open(port):
+    with socket.socket() as found:
+        return found.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_tunnel_is_open_while_its_context_lasts(program, cluster):
     program("ssh", f'exec {shlex.quote(sys.executable)} -c {shlex.quote(SERVER)} "$@"')
     with tunnel(cluster) as url:
@@ -53,6 +71,17 @@ def test_a_tunnel_is_open_while_its_context_lasts(program, cluster):
         assert connection.getresponse().status == 200
     with pytest.raises(ConnectionRefusedError):
         HTTPConnection(place, timeout=30).connect()
+
+
+def test_a_tunnel_ends_with_the_process_that_opened_it(program, cluster):
+    program("ssh", f'exec {shlex.quote(sys.executable)} -c {shlex.quote(SERVER)} "$@"')
+    with subprocess.Popen([sys.executable, "-c", CLIENT, cluster.path], stdout=subprocess.PIPE, text=True) as client:
+        port = int(client.stdout.readline().rpartition(":")[2])
+        client.kill()
+    until = time.monotonic() + 30
+    while is_open(port) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_open(port)
 
 
 @pytest.mark.parametrize(
@@ -90,4 +119,51 @@ def test_a_folder_is_fetched_without_what_is_excluded(program, cluster, tmp_path
 def test_ssh_never_asks_and_remembers_hosts_in_a_file_of_its_own(cluster, tmp_path):
     words = ssh_of(cluster).command("x")
     assert {"BatchMode=yes", "StrictHostKeyChecking=accept-new", "IdentitiesOnly=yes"} <= set(words)
-    assert f"UserKnownHostsFile={tmp_path}/.cache/skorch-sweeps/known_hosts" in words
+    assert f'UserKnownHostsFile="{tmp_path}/.cache/skorch-sweeps/known_hosts"' in words
+
+
+def test_a_home_with_a_blank_is_one_word_for_ssh_and_for_rsync(program, tmp_path, monkeypatch):
+    home = tmp_path / "a home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    cluster = load_cluster(write_cluster(tmp_path))
+    read = subprocess.run([*ssh_of(cluster).command("-G", "x")], capture_output=True, text=True, check=True).stdout
+    assert f"userknownhostsfile {home}/.cache/skorch-sweeps/known_hosts\n" in read
+    program("rsync", f'printf "%s\\n" "$@" > {tmp_path}/words')
+    fetch(cluster, "/results", tmp_path / "here")
+    words = (tmp_path / "words").read_text().splitlines()
+    assert f"""'UserKnownHostsFile="{home}/.cache/skorch-sweeps/known_hosts"'""" in words[words.index("--rsh") + 1]
+
+
+def test_rsync_gets_an_ipv6_address_in_brackets(program, cluster, tmp_path):
+    ipv6 = load_cluster(write_cluster(tmp_path, LOCAL, ("head_ip: 192.0.2.1", 'head_ip: "2001:db8::1"')))
+    program("rsync", f'printf "%s\\n" "$@" > {tmp_path}/words')
+    fetch(ipv6, "/results", tmp_path / "here")
+    assert "me@[2001:db8::1]:/results/" in (tmp_path / "words").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "told"),
+    [
+        (
+            "Head node (i-1) is in state setting-up.\nRuntimeError: Head node of cluster (cloud) not found!",
+            1,
+            "setting-",
+        ),
+        ("botocore.exceptions.EndpointConnectionError: Could not connect", 1, "does not say whether cloud has a head"),
+    ],
+)
+def test_only_a_provider_that_says_so_has_no_head(program, tmp_path, monkeypatch, said, code, told):
+    program("ray", f"echo {shlex.quote(said)} >&2; exit {code}")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "ray"))
+    with pytest.raises(InfeasibleError, match=told):
+        find_head(load_cluster(write_cluster(tmp_path, CLOUD)))
+
+
+def test_a_provider_without_a_head_says_so(program, tmp_path, monkeypatch):
+    program("ray", "echo 'RuntimeError: Head node of cluster (cloud) not found!' >&2; exit 1")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "ray"))
+    cluster = load_cluster(write_cluster(tmp_path, CLOUD))
+    assert find_head(cluster) is None
+    with pytest.raises(InfeasibleError, match="cloud has no head; sweeps cluster up "):
+        head_address(cluster)
