@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,7 @@ def _key_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     given = data.get("auth", {}).get("ssh_private_key")
     if given is None:
         return
-    path = Path(given).expanduser()
+    path = Path(expanduser(given))  # that of Path raises where there is no such user
     if not path.is_file():
         yield Problem(f"no such file: {given}; give the private key that opens the machines", "auth.ssh_private_key")
     elif path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -218,7 +219,9 @@ def _mount_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
         where = f"file_mounts.{there}"
         if not isinstance(here, str):
             yield Problem("must be the path of a file or folder on this machine", where)
-        elif not there.endswith(TOKEN_MOUNT) and not Path(here).expanduser().exists():
+        elif expanduser(here).startswith("~"):
+            yield Problem(f"no such user on this machine: {here.partition('/')[0]}", where)
+        elif not there.endswith(TOKEN_MOUNT) and not Path(expanduser(here)).exists():
             yield Problem(f"no such file or folder on this machine: {here}", where)
     if not any(there.endswith(TOKEN_MOUNT) for there in mounts):
         text = f'lacks the cluster\'s token; add "~/{TOKEN_MOUNT}": "~/{TOKEN_MOUNT}" (`up` makes the file)'

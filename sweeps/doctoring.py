@@ -42,7 +42,7 @@ def doctor(
     """Look for what would spoil a sweep: on every node of a cluster, or by default on this machine."""
     if address is not None and cluster is not None:
         raise SpecError("give the cluster once: either --cluster FILE, or --address")
-    if cluster is not None or (address or "").startswith(("http://", "https://")):
+    if cluster is not None or (address or "").lower().startswith(("http://", "https://")):
         found = _through_jobs(cluster, address, storage_dir)
     elif address is not None:
         found = _on_cluster(address, storage_dir)

@@ -38,7 +38,7 @@ def resolve_import(reference: str, search_path: Sequence[Path] = ()) -> object:
     if not (module_name and colon and attribute):
         raise SpecError(Problem("not of the form module:attribute, such as examples.digits.model:make_net", reference))
     folders = [str(folder.resolve()) for folder in search_path]
-    sys.path[:0] = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+    sys.path[:] = dict.fromkeys([*folders, *sys.path])
     importlib.invalidate_caches()
     _refuse_namesake(module_name.partition(".")[0], folders, reference)
     with UserErrors(f"importing {module_name}", reference):

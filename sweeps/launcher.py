@@ -46,7 +46,7 @@ _RUNNING = (
     f"grep -ahozE '{_OF_RAY}' \"$@\" 2>/dev/null | tr '\\0' '\\n' | sed 's|.*/||' | sort -u | tr '\\n' ' '"
 )
 _RAN, _LEFT = "ran:", "left:"
-_ENDS_MACHINES = "to shut down"  # what `ray down` says of machines that there are
+_ENDS_MACHINES = "to shut down"  # what `ray down` says of machines that there are, and of named hosts always
 _STOP = (
     f'echo "{_RAN}$({_RUNNING})"; ray stop --force >/dev/null 2>&1; '
     f'for _ in $(seq 30); do left="$({_RUNNING})"; [ -z "$left" ] && break; sleep 0.5; done; echo "{_LEFT}$left"'
@@ -123,7 +123,8 @@ def down(cluster: ClusterFile, tell: Tell) -> None:
     if ended.code != 0:
         raise InfeasibleError(f"ray down failed: {telling_line(ended.text) or 'see the log'} ({ended.log})")
     where = f": no Ray is left on {', '.join(cluster.hosts)}" if cluster.hosts else ""
-    if any(one.ran for one in stopped) or _ENDS_MACHINES in ended.text:
+    did_run = any(one.ran for one in stopped) if cluster.hosts else _ENDS_MACHINES in ended.text
+    if did_run:
         tell(f"{cluster.name} is down{where}")
     else:
         tell(f"nothing of {cluster.name} was running{where}")

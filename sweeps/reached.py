@@ -63,9 +63,31 @@ class Reached:
             return None, said.error
         raise InfeasibleError(f"the head could not read {location}: {said.error}")
 
-    def pull(self, job: Job, folder: Path) -> SweepPaths:
+    def refuse_existing(self, location: str, reference: str) -> None:
+        """Raises SweepStateError where a sweep lies that is not to be gone on with."""
+        shown, _ = self.shown(location)
+        if shown is not None:
+            raise SweepStateError(
+                f"{location} exists already: go on with `sweeps resume {shlex.quote(reference)} {self.where}`, or "
+                "submit with --resume auto, or under another --name"
+            )
+
+    def place_of(self, sweep: str) -> tuple[str, str, bool]:
+        """Name and location of a sweep, and whether none of its jobs is at work; of a place no job need be known.
+
+        Raises as `jobs_of`.
+        """
+        try:
+            job = self.jobs_of(sweep)[-1]
+        except SweepNotFoundError:
+            if not (is_remote(sweep) or sweep.startswith("/")):
+                raise
+            return sweep.partition("?")[0].rstrip("/").rpartition("/")[2], sweep, True
+        return job.sweep, job.location, job.is_over
+
+    def pull(self, name: str, location: str, folder: Path) -> SweepPaths:
         """Copies what a sweep found, without checkpoints, to a folder here; raises as `sweeps.pulled.place`."""
-        location, target = job.location, folder / job.sweep
+        target = folder / name
         if is_remote(location):
             return _pull_from_store(location, target)
         if self.file is None and Path(location).is_dir():
@@ -142,7 +164,7 @@ def reached(cluster: ClusterFile | None, address: str | None) -> Iterator[Reache
     os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(cluster.token_file)})
     os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray prefers it to the file
     with tunnel(cluster, dashboard_port(cluster)) as url:
-        yield Reached(_connect(url), cluster, f"--cluster {shlex.quote(str(cluster.path))}")
+        yield Reached(_connected(url, cluster), cluster, f"--cluster {shlex.quote(str(cluster.path))}")
 
 
 def growth_of(cluster: ClusterFile | None) -> list[Mapping[str, float]] | None:
@@ -170,6 +192,19 @@ def _pull_from_store(location: str, target: Path) -> SweepPaths:
         raise InfeasibleError(
             f"{error}; this machine reads the store itself, with its own credentials and not with the cluster's: give "
             "it some that may read there (AWS_ACCESS_KEY_ID and the like)"
+        ) from error
+
+
+def _connected(url: str, cluster: ClusterFile) -> Jobs:
+    try:
+        return _connect(url)
+    except InfeasibleError as error:
+        if not str(error).startswith("no connection"):
+            raise
+        file = shlex.quote(str(cluster.path))
+        raise InfeasibleError(
+            f"Ray does not run on the head of {file}, or not with its Jobs server; `sweeps cluster status {file}` "
+            f"looks, `sweeps cluster up {file}` starts it"
         ) from error
 
 

@@ -100,7 +100,8 @@ def jobs_of(reference: str, jobs: Sequence[Job], where: str) -> list[Job]:
         guess = did_you_mean(reference, names, "")
         raise SweepNotFoundError(
             f"no sweep {reference!r} was submitted to this cluster; {known}{guess and f' ({guess})'}. A new "
-            f"head forgets the jobs of the one before: go on with `sweeps submit SPEC --resume auto {where}`"
+            f"head forgets the jobs of the one before: go on with `sweeps submit SPEC --resume auto {where}`, with the "
+            "same --name, --storage and --set; `sweeps pull` takes the sweep's folder or URI, too"
         )
     if len(places := sorted({job.location for job in found})) > 1:
         raise SweepStateError(f"several sweeps are named {reference!r}; give one of these: {', '.join(places)}")

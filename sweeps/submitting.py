@@ -86,7 +86,10 @@ def submit(
     with reached(file, address) as there:
         jobs = there.jobs.all()
         of_sweep = [job for job in jobs if job.location == submission.location]
-        _refuse_running(running_job(of_sweep), reference_to(config.name, submission.location, jobs), there.where)
+        reference = reference_to(config.name, submission.location, jobs)
+        _refuse_running(running_job(of_sweep), reference, there.where)
+        if of_sweep and resume == "never":
+            there.refuse_existing(submission.location, reference)
         for line in package.lines():
             note(line)
         return _send(there, submission, is_followed)
@@ -133,11 +136,12 @@ def pull(
 ) -> None:
     """Copy what a sweep on a cluster has found to this machine, without its checkpoints."""
     with _there(cluster, address) as there:
-        jobs = there.jobs_of(sweep)
-        paths = there.pull(jobs[-1], folder)
-    if not jobs[-1].is_over:
+        name, location, is_over = there.place_of(sweep)
+        paths = there.pull(name, location, folder)
+    if not is_over:
         note("the sweep goes on; pull again for what it finds from now on. Of the copy it seems interrupted")
     typer.echo(str(paths.root))
+    note(f"next: sweeps show {shlex.quote(str(paths.root))}")
 
 
 def stop_submitted(sweep: str, cluster: Path | None, address: str | None, *, now: bool) -> None:

@@ -204,7 +204,7 @@ def taken(paths: SweepPaths, watcher: Watcher) -> Iterator[TakenSweep]:
     """
     if paths.copy_mark.exists():
         raise SweepStateError(
-            f"{paths.location} was pulled from a cluster, which may be at work on the sweep itself: go on with it there "
+            f"{paths.location} was pulled from a cluster, which may be at work on the sweep itself: go on there "
             f"(--cluster FILE), or delete {paths.copy_mark} to go on with the copy; trials then begin anew where they "
             "stood, as a copy has no checkpoints"
         )

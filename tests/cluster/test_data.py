@@ -24,7 +24,12 @@ from trainables.loaders import load
 from trainables.net import NetTrainable
 from trainables.objective import Objective
 
-pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.skipif(os.environ.get("SWEEPS_CLUSTER") != "full", reason="only with SWEEPS_CLUSTER=full"),
+]
 
 N_NODES, N_WORKERS = 2, 3
 PATIENCE_S = 120

@@ -80,6 +80,8 @@ def test_a_head_without_cpus_holds_no_trial_though_it_is_there(tmp_path):
         ),
         (LOCAL, ("cluster_name: lab", "cluster_name: lab\nmin_workers: two"), 'min_workers: is "two", but must be a w'),
         (LOCAL, ('{"~/.ray/auth_token": TOKEN}', "{}"), "file_mounts: lacks the cluster's token"),
+        (LOCAL, ("KEY", "~nobody-has-this/key"), "auth.ssh_private_key: no such file"),
+        (LOCAL, ("TOKEN}", "~nobody-has-this/token}"), "auth_token: no such user on this machine: ~nobody-has-this"),
         (LOCAL, ("TOKEN}", "TOKEN, /there: /no/such/folder}"), "file_mounts./there: no such file or folder"),
         (LOCAL, ("- grep -q", "- (grep -q"), "cluster.yaml:6: setup_commands.0: bash cannot read it"),
         (LOCAL, ("=token'", "=token # of Ray'"), "setup_commands.0: bash cannot read it: unexpected EOF"),

@@ -148,11 +148,20 @@ def test_down_names_the_host_on_which_ray_is_left(machines, cluster):
 
 def test_down_says_whether_anything_was_running(machines, cluster):
     told = []
+    machines.answer("ray", "echo Requested 3 nodes to shut down.")  # as it says of named hosts whatever runs there
     down(cluster, told.append)
     assert told[-1].startswith("nothing of lab was running")
     machines.answer("ssh", 'case "$*" in *192.0.2.2*) echo "ran:raylet "; echo left:;; *) echo left:;; esac')
     down(cluster, told.append)
     assert told[-1].startswith("lab is down")
+
+
+def test_down_says_whether_a_provider_had_machines(machines, tmp_path):
+    told, cloud = [], load_cluster(write_cluster(tmp_path, CLOUD))
+    down(cloud, told.append)
+    machines.answer("ray", "echo Requested 3 nodes to shut down.")
+    down(cloud, told.append)
+    assert told[1::2] == ["nothing of cloud was running", "cloud is down"]
 
 
 def test_every_process_of_ray_that_down_leaves_is_named(machines, cluster):
