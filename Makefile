@@ -42,7 +42,8 @@ demo: setup ## run the digits sweep; results go to results/
 # Drivers that are killed are forked from the process of the tests, which must not have the threads of others.
 test: fast ## run the tests, at last those that start Ray; PYTEST_ARGS='-k resume' chooses
 	$(BIN)/python -m pytest -m "faults and not ray and not cluster" $(COV) $(PYTEST_ARGS) || [ $$? -eq 5 ]
-	$(BIN)/python -m pytest -m "ray and not cluster" $(COV) $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -m "ray and faults and not cluster" $(COV) $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -m "ray and not faults and not cluster" -n 2 --dist loadfile $(COV) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 	-@$(MAKE) -s cluster-setup # without it those tests are skipped, and say so
 	$(BIN)/python -m pytest -m cluster tests/cluster $(COV) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
