@@ -180,12 +180,15 @@ class PreparedSweep:
                 attempt.run(place.executor(attempt.ray_folder))
         return SweepResult(paths, self.net, plan.job.objects)
 
+    @property
+    def _names_data(self) -> bool:
+        return self.config.data is not None and self.data is self.config.data
+
     def _source(self) -> dict[str, Any] | None:
-        is_named = self.config.data is not None and self.data is self.config.data
-        return read_by_nodes(self.config, self.search_path[0]) if is_named else None
+        return read_by_nodes(self.config, self.search_path[0]) if self._names_data else None
 
     def _pair(self) -> tuple[Any, Any] | TrialData:
-        if self.config.data is not None and self.data is self.config.data:
+        if self._names_data:
             return load_data(self.config, self.search_path[0])
         return as_pair(self.data)
 

@@ -69,27 +69,7 @@ def tunnel(cluster: ClusterFile, port: int = DASHBOARD_PORT) -> Iterator[str]:
 
 
 def on_head(cluster: ClusterFile, command: str, timeout_s: float = _COMMAND_S) -> str:
-    """Runs a command for bash on the head, in a login shell; not in its container, if it has one.
-
-    Parameters
-    ----------
-    cluster : ClusterFile
-        Which cluster.
-    command : str
-        What to run.
-    timeout_s : float
-        Seconds that it may take.
-
-    Returns
-    -------
-    str
-        What it wrote to stdout.
-
-    Raises
-    ------
-    InfeasibleError
-        The head cannot be reached or refuses the key, or the command fails or takes too long.
-    """
+    """Runs a command on the head, as `Ssh.run`; not in its container, if it has one."""
     return ssh_of(cluster).run(head_address(cluster), command, timeout_s)
 
 

@@ -138,7 +138,7 @@ class PackedJob:
         RuntimeError
             Data that each node reads for itself cannot be read here, or are not those of the driver.
         """
-        sys.path[:0] = [folder for folder in self.search_path if folder not in sys.path]
+        sys.path[:] = dict.fromkeys([*self.search_path, *sys.path])  # in this order, as on the driver
         job: TrialJob = cloudpickle.loads(self.content)
         if self.data is None:
             return job

@@ -127,3 +127,10 @@ def losses_of(packed):
     while not reports[-1]["done"]:
         reports.append(trainable.step()[PARCEL].content)
     return [(row["train_loss"], row["valid_loss"]) for report in reports for row in report["rows"]]
+
+
+def test_folders_are_looked_in_in_their_order_even_where_one_is_on_the_path_already(job, tmp_path, monkeypatch):
+    first, second = tmp_path / "new", tmp_path / "old"
+    monkeypatch.setattr(sys, "path", ["/elsewhere", str(first)])
+    PackedJob.pack(job, [first, second]).unpack()
+    assert sys.path == [str(first), str(second), "/elsewhere"]
